@@ -1,0 +1,103 @@
+"""Files that survive a kill, and JSON from strangers: written whole or not at all, read within caps.
+
+`json` alone accepts NaN, duplicate keys and nesting that overflows the stack, so every JSON file is read here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from tinygrad_llm.errors import InputError
+
+MAX_JSON_BYTES = 64 << 20
+MAX_JSON_DEPTH = 64
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def write_atomic(path: str | Path, write: Callable[[Path], object] | bytes | str) -> None:
+    """Give `path` its new content in one step: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    `write` is the content, or a function that writes it to the path it is given. A process that is killed
+    at any moment leaves the old file or the new one, never a part of either.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if callable(write):
+            write(temporary)
+        else:
+            temporary.write_bytes(write.encode() if isinstance(write, str) else write)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> object:
+    """The JSON value in the file `path`; InputError where it is missing, too large, too deep or not JSON."""
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > max_bytes:
+        raise InputError(f"{path} is larger than {max_bytes:,} bytes; is it the right file?")
+    return parse_json(content, str(path))
+
+
+def read_json_object(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict:
+    """`read_json` for a file that must hold an object: `{...}`."""
+    value = read_json(path, max_bytes=max_bytes)
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a JSON {type(value).__name__}, but an object {{...}} is needed")
+    return value
+
+
+def parse_json(content: bytes, name: str) -> object:
+    """Strict JSON: UTF-8, no NaN or Infinity, no key twice, at most 64 levels. `name` stands in the errors."""
+    brackets = re.sub(rb"[^\[\]{}]", b"", _STRINGS.sub(b"", content))
+    depth = deepest = 0
+    for bracket in brackets:
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_JSON_DEPTH:
+        raise InputError(f"{name}: JSON nested {deepest} levels deep; at most {MAX_JSON_DEPTH} are read")
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse, object_pairs_hook=_unique)
+    except ValueError as error:
+        raise InputError(f"{name} is not valid JSON: {error}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice in one object")
+    return result
