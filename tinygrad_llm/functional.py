@@ -1,0 +1,70 @@
+"""Every operation as a function of Tensors, under the name and in the argument order of torch.nn.functional.
+
+The formulas are in ops/; `lift` puts each on the tape. Each function's docstring is that of its op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm import ops
+from tinygrad_llm.tensor import Tensor, lift
+
+_lifted = {name: lift(op) for name, op in ops.TABLE.items()}
+
+add, subtract, multiply, divide = map(_lifted.get, ("add", "subtract", "multiply", "divide"))
+power, negative, exp, log, sqrt = map(_lifted.get, ("power", "negative", "exp", "log", "sqrt"))
+abs, clip, maximum, minimum = map(_lifted.get, ("abs", "clip", "maximum", "minimum"))
+relu, sigmoid, tanh, silu, gelu = map(_lifted.get, ("relu", "sigmoid", "tanh", "silu", "gelu"))
+sum, mean, var, max, min = map(_lifted.get, ("sum", "mean", "var", "max", "min"))
+reshape, transpose, permute = map(_lifted.get, ("reshape", "transpose", "permute"))
+squeeze, unsqueeze, broadcast_to = map(_lifted.get, ("squeeze", "unsqueeze", "broadcast_to"))
+split, getitem, masked_fill = map(_lifted.get, ("split", "getitem", "masked_fill"))
+matmul, softmax, log_softmax = map(_lifted.get, ("matmul", "softmax", "log_softmax"))
+cross_entropy, mse_loss = _lifted["cross_entropy"], _lifted["mse_loss"]
+scaled_dot_product_attention = _lifted["scaled_dot_product_attention"]
+
+
+def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    return _lifted["concatenate"](*tensors, axis=axis)
+
+
+def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    return _lifted["stack"](*tensors, axis=axis)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    return _lifted["where"](a, b, condition=condition)
+
+
+def embedding(ids: Any, weight: Tensor) -> Tensor:
+    return _lifted["embedding"](weight, ids=np.asarray(ids.data if isinstance(ids, Tensor) else ids))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return _lifted["linear"](x, weight, bias)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    return _lifted["layer_norm"](x, weight, bias, eps=eps)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
+    return _lifted["rms_norm"](x, weight, eps=eps)
+
+
+def dropout(x: Tensor, p: float, rng: np.random.Generator, training: bool = True) -> Tensor:
+    """Dropout whose mask follows from one draw of `rng`; in evaluation and for p = 0, x itself."""
+    return _lifted["dropout"](x, p=p, seed=draw_seed(rng)) if training and p else x
+
+
+def draw_seed(rng: np.random.Generator) -> int:
+    """A seed for the operations that drop values: one number below 2^64 from the generator."""
+    return int(rng.integers(2**64, dtype=np.uint64))
+
+
+for _name in ("concatenate", "stack", "where", "embedding", "linear", "layer_norm", "rms_norm"):
+    globals()[_name].__doc__ = ops.TABLE[_name].__doc__

@@ -1,0 +1,80 @@
+"""Scaled dot-product attention: each query reads a weighted mean of the values. Vaswani et al. 2017, section 3.2.
+
+One function for every model: causal (GPT), padded (BERT), cross (encoder-decoder), grouped keys (Llama).
+"""
+
+import math
+
+import numpy as np
+
+from tinygrad_llm.ops.selection import check_probability, keep
+
+
+def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0,
+                                 seed=0, scale=None):
+    """y = W v, W = softmax(scale q k^T) over the keys that are allowed;   with dW = dy v^T:
+
+    dS = W (dW - sum_s W dW),  dq = scale dS k,  dk = scale dS^T q,  dv = W^T dy.
+    q (B, H, T, D), k and v (B, G, S, D) with H a multiple of G (each key head serves H/G query heads), y like q.
+    mask: bool, True = may attend, broadcast to (B, H, T, S). is_causal: query t sees keys s <= t + S - T, so
+    the last query sees all. A query that may see no key gives 0. dropout_p drops entries of W. scale: 1/sqrt(D).
+    """
+    check_attention(q, k, v, dropout_p)
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    groups = q.shape[1] // k.shape[1]
+    k_all, v_all = np.repeat(k, groups, axis=1), np.repeat(v, groups, axis=1)
+    weights = attention_weights(q, k_all, mask, is_causal, scale)  # (B, H, T, S)
+    kept = _kept(weights, dropout_p, seed)
+
+    def backward(dy):
+        dv = (weights * kept).swapaxes(-1, -2) @ dy
+        dweights = (dy @ v_all.swapaxes(-1, -2)) * kept
+        dscores = weights * (dweights - np.sum(weights * dweights, axis=-1, keepdims=True)) * scale
+        dq, dk = dscores @ k_all, dscores.swapaxes(-1, -2) @ q
+        return dq, _sum_groups(dk, groups), _sum_groups(dv, groups)
+    return (weights * kept) @ v_all, backward
+
+
+def attention_weights(q, k, mask, is_causal, scale):
+    """softmax(scale q k^T) over the allowed keys, (B, H, T, S); a row that allows none is 0."""
+    scores = (q @ k.swapaxes(-1, -2)) * scale
+    allowed = allowed_keys(scores.shape, mask, is_causal)
+    if allowed is not None:
+        scores = np.where(allowed, scores, np.asarray(-np.inf, scores.dtype))
+    largest = np.max(scores, axis=-1, keepdims=True, initial=-np.inf)
+    weights = np.exp(scores - np.where(largest == -np.inf, np.zeros_like(largest), largest))
+    total = np.sum(weights, axis=-1, keepdims=True)
+    return weights / np.where(total == 0, np.ones_like(total), total)
+
+
+def allowed_keys(shape, mask, is_causal):
+    """The keys each query may see as a bool array that broadcasts to (B, H, T, S), or None for all."""
+    if not is_causal:
+        return mask
+    queries, keys = shape[-2:]
+    causal = np.tri(queries, keys, keys - queries, dtype=bool)
+    return causal if mask is None else causal & mask
+
+
+def check_attention(q, k, v, dropout_p):
+    """Raise where shapes do not fit, with the shapes."""
+    check_probability(dropout_p)
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise ValueError(f"attention takes (B, H, T, D); got q {q.shape}, k {k.shape}, v {v.shape}")
+    fits = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
+    if not fits or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch and width "
+                         "must be equal, and the query heads a multiple of the key heads")
+
+
+def _kept(weights, dropout_p, seed):
+    """What dropout leaves of each weight: 0 or 1 / (1 - p), in the weights' dtype; the number 1 without dropout."""
+    if dropout_p == 0:
+        return 1
+    return keep(weights.shape, p=dropout_p, seed=seed) * np.asarray(1 / (1 - dropout_p), weights.dtype)
+
+
+def _sum_groups(gradient, groups):
+    """The heads that shared one key head give it the sum of their gradients."""
+    b, h, s, d = gradient.shape
+    return gradient.reshape(b, h // groups, groups, s, d).sum(axis=2)

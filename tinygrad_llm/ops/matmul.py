@@ -1,0 +1,57 @@
+"""Matrix products, where a transformer spends nearly all of its time. Backward is two more products."""
+
+import numpy as np
+
+
+def matmul(a, b, /):
+    """y = a b;   da = dy b^T,  db = a^T dy.
+
+    Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a row on
+    the left, for a column on the right.
+    """
+    y = a @ b
+
+    def backward(dy, needs):
+        rows, columns, dy = as_matrices(a, b, dy)
+        da = dy @ columns.swapaxes(-1, -2) if needs[0] else None
+        db = rows.swapaxes(-1, -2) @ dy if needs[1] else None
+        if da is not None and a.ndim == 1:
+            da = da[..., 0, :]
+        if db is not None and b.ndim == 1:
+            db = db[..., :, 0]
+        return da, db
+    return y, backward
+
+
+def as_matrices(a, b, dy):
+    """a, b and dy with a vector a as a row, a vector b as a column, and dy's missing axes put back."""
+    if b.ndim == 1:
+        b, dy = b[:, None], dy[..., None]
+    if a.ndim == 1:
+        a, dy = a[None, :], dy[..., None, :]
+    return a, b, dy
+
+
+def linear(x, weight, bias, /):
+    """y = x W^T + b;   dx = dy W,  dW = dy^T x,  db = sum of dy over the rows.
+
+    x (..., K), weight (N, K), bias (N,) or None, y (..., N).
+    """
+    check_linear(x, weight)
+    y = x @ weight.T
+    if bias is not None:
+        y += bias
+
+    def backward(dy, needs):
+        dy_rows = dy.reshape(-1, weight.shape[0])
+        return (dy @ weight if needs[0] else None,
+                dy_rows.T @ x.reshape(-1, weight.shape[1]) if needs[1] else None,
+                np.sum(dy_rows, axis=0) if needs[2] else None)
+    return y, backward
+
+
+def check_linear(x, weight):
+    """Raise where x's last axis does not fit the weight."""
+    if x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: x of shape {x.shape} has width {x.shape[-1]}, "
+                         f"but the weight of shape {weight.shape} takes {weight.shape[1]}")

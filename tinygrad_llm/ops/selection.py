@@ -1,0 +1,88 @@
+"""Values chosen by a condition, by an id, or by chance.
+
+Ids are checked before they index anything: compiled code has no bounds checks, and NumPy reads -1 as "the last".
+"""
+
+import math
+
+import numpy as np
+
+
+def where(a, b, /, *, condition):
+    """y = a where the condition holds, else b;   da = dy where it holds, db = dy where not."""
+    def backward(dy, needs):
+        zero = np.zeros((), dy.dtype)
+        return (np.where(condition, dy, zero) if needs[0] else None,
+                np.where(condition, zero, dy) if needs[1] else None)
+    return np.where(condition, a, b), backward
+
+
+def masked_fill(x, /, *, mask, value):
+    """y = `value` where the mask is true, else x;   dx = dy where the mask is false."""
+    def backward(dy):
+        return (np.where(mask, np.zeros((), dy.dtype), dy),)
+    return np.where(mask, np.asarray(value, x.dtype), x), backward
+
+
+def embedding(weight, /, *, ids):
+    """y = weight[ids];   dweight[v] = the sum of dy over every place where v was looked up.
+
+    weight (V, D), ids of any integer shape (...), y (..., D).
+    """
+    check_ids(ids, len(weight), "embedding")
+
+    def backward(dy):
+        dweight = np.zeros(weight.shape, dy.dtype)
+        np.add.at(dweight, ids, dy)
+        return (dweight,)
+    return weight[ids], backward
+
+
+def dropout(x, /, *, p, seed):
+    """y = x k / (1 - p), k 1 with probability 1 - p, else 0;   dx = dy k / (1 - p).
+
+    Srivastava et al. 2014. k is a function of the seed and the position, so it is not stored.
+    """
+    check_probability(p)
+    scale = 1 / (1 - p)
+
+    def backward(dy):
+        return (dy * (keep(x.shape, p=p, seed=seed) * np.asarray(scale, dy.dtype)),)
+    return x * (keep(x.shape, p=p, seed=seed) * np.asarray(scale, x.dtype)), backward
+
+
+def keep(shape, *, p, seed):
+    """The values that dropout keeps: True with probability 1 - p, from a hash of (seed, flat position).
+
+    Two rounds of the 32-bit integer hash `lowbias32` (Wellons, "Prospecting for hash functions", 2018).
+    seed is an int below 2^64; positions count modulo 2^32.
+    """
+    position = np.arange(math.prod(shape), dtype=np.uint32)
+    first, second = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    return (_mix(_mix(position ^ first) ^ second) >= threshold(p)).reshape(shape)
+
+
+def threshold(p):
+    """The hash value below which an entry is dropped."""
+    return np.uint32(p * 2**32)
+
+
+def check_probability(p):
+    """Dropout keeps something, so 0 <= p < 1."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout probability {p} is not in [0, 1)")
+
+
+def check_ids(ids, size, what):
+    """Raise where an id is no row of a table with `size` rows."""
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{what}: ids are {ids.dtype}, but integers are needed")
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        wrong = ids[(ids < 0) | (ids >= size)].flat[0]
+        raise ValueError(f"{what}: id {wrong} is outside the {size} rows of the table")
+
+
+def _mix(x):
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))

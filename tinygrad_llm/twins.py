@@ -1,0 +1,56 @@
+"""Which of the two runs: the readable op of ops/, or the compiled kernel of the same name in kernels/.
+
+Kernels compute in float32 and are the default there; every other dtype runs the op. Numba loads with the first kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+
+_compiled: ContextVar[bool] = ContextVar("compiled", default=True)
+
+
+@contextmanager
+def reference() -> Iterator[None]:
+    """Inside this block every operation is plain NumPy."""
+    with _choice(False):
+        yield
+
+
+@contextmanager
+def kernels() -> Iterator[None]:
+    """Inside this block float32 operations are compiled wherever a kernel exists (the default)."""
+    with _choice(True):
+        yield
+
+
+@contextmanager
+def _choice(compiled: bool) -> Iterator[None]:
+    token = _compiled.set(compiled)
+    try:
+        yield
+    finally:
+        _compiled.reset(token)
+
+
+def choose(op: Callable, dtype: np.dtype) -> Callable:
+    """The function that runs for `op` on arrays of `dtype`: its kernel or itself."""
+    if dtype == np.float32 and _compiled.get():
+        return kernel_of(op) or op
+    return op
+
+
+@functools.cache
+def kernel_of(op: Callable) -> Callable | None:
+    """The compiled twin of an op: the function of its name in the file of its name under kernels/."""
+    twin = op.__module__.replace(".ops.", ".kernels.")
+    if twin == op.__module__ or importlib.util.find_spec(twin) is None:
+        return None
+    return getattr(importlib.import_module(twin), op.__name__, None)
