@@ -62,6 +62,8 @@ def _check(key: str, value: Any, annotation: Any, where: str = "") -> Any:
     for option in options:
         if option is float and type(value) is int:
             return float(value)
+        if option == tuple[str, ...] and isinstance(value, list | tuple):
+            return tuple(map(str, value))
         if type(value) is option:
             return value
     names = " or ".join("none" if o is type(None) else o.__name__ for o in options)
@@ -77,6 +79,8 @@ def _parse(key: str, text: str, annotation: Any) -> Any:
             return words[text.lower()]
         if option is str:
             return text
+        if option == tuple[str, ...]:
+            return tuple(text.split(","))
         if option in (int, float):
             try:
                 return option(text.replace("_", ""))

@@ -48,34 +48,47 @@ def watch(watcher: Callable[[Callable, tuple, tuple], None]) -> Iterator[None]:
 
 
 class Node:
-    """One recorded operation: what it read, how to go back, and the gradients that have arrived so far."""
+    """One recorded operation: how to go back, where to, and the gradients that have arrived so far.
 
-    __slots__ = ("op", "parents", "versions", "backward", "asks_needs", "dys", "shapes", "dtype", "serial")
+    parents: for each operand the leaf Tensor or the (Node, output index) that its gradient goes to, or None
+    where none is wanted. It holds no array: what backward needs is in backward's closure, by name.
+    """
 
-    def __init__(self, op: Callable, parents: tuple, backward: Callable, outputs: tuple):
-        self.op, self.parents, self.backward = op, parents, backward
-        self.versions = [p.version if isinstance(p, Tensor) else 0 for p in parents]
-        self.asks_needs = backward.__code__.co_argcount == 2
+    __slots__ = ("op", "parents", "leaves", "backward", "dys", "shapes", "dtype", "serial")
+
+    def __init__(self, op: Callable, operands: tuple, backward: Callable, outputs: tuple):
+        self.op, self.backward, self.serial = op, backward, next(_serial)
+        self.parents = [_destination(operand) for operand in operands]
+        self.leaves = [(t, t.version) for t in operands if isinstance(t, Tensor) and t.node is None]
         self.dys: list[np.ndarray | None] = [None] * len(outputs)
         self.shapes, self.dtype = [y.shape for y in outputs], outputs[0].dtype
-        self.serial = next(_serial)
-
-    def needs(self) -> list[bool]:
-        """Which operands a gradient is wanted for."""
-        return [isinstance(p, Tensor) and p.requires_grad for p in self.parents]
 
     def gradients(self) -> tuple:
         """Run the op's backward on the gradients that arrived: one array or None for each operand."""
         if self.backward is None:
-            raise RuntimeError(f"backward ran through this {self.op.__name__} before and freed what it had saved; "
-                               "run the forward pass again, or call backward(retain_graph=True) the first time")
-        for parent, version in zip(self.parents, self.versions, strict=True):
-            if isinstance(parent, Tensor) and parent.version != version:
-                raise RuntimeError(f"a tensor of shape {parent.shape} was changed in place after {self.op.__name__} "
-                                   "had saved it; call backward before the change")
-        dys = [np.zeros(s, self.dtype) if dy is None else dy for dy, s in zip(self.dys, self.shapes, strict=True)]
+            raise RuntimeError(
+                f"backward ran through this {self.op.__name__} before and freed what it had saved; "
+                "run the forward pass again, or call backward(retain_graph=True) the first time")
+        for leaf, version in self.leaves:
+            if leaf.version != version:
+                raise RuntimeError(f"a tensor of shape {leaf.shape} was changed in place after "
+                                   f"{self.op.__name__} had saved it; call backward before the change")
+        dys = [np.zeros(shape, self.dtype) if dy is None else dy
+               for dy, shape in zip(self.dys, self.shapes, strict=True)]
         incoming = dys[0] if len(dys) == 1 else tuple(dys)
-        return self.backward(incoming, self.needs()) if self.asks_needs else self.backward(incoming)
+        if self.backward.__code__.co_argcount == 1:
+            return self.backward(incoming)
+        return self.backward(incoming, [parent is not None for parent in self.parents])
+
+    def free(self) -> None:
+        """Forget what backward needed, and the way back."""
+        self.parents, self.leaves, self.backward = [], [], None
+
+
+def _destination(operand: Any) -> Tensor | tuple[Node, int] | None:
+    if not isinstance(operand, Tensor) or not operand.requires_grad:
+        return None
+    return operand if operand.node is None else (operand.node, operand.index)
 
 
 def lift(op: Callable) -> Callable:
@@ -102,38 +115,40 @@ def lift(op: Callable) -> Callable:
 def _walk(root: Tensor, dy: np.ndarray, retain_graph: bool) -> None:
     """The backward pass: newest node first, so each node has all its dy before it passes any on.
 
-    That order is a topological sort: an operation is always made after what it reads. A heap holds the nodes
-    that wait, so nothing recurses, and each node is freed as soon as it has run.
+    That order is a topological sort: an operation is always made after what it reads. A heap holds the
+    nodes that wait, so nothing recurses, and each node is freed as soon as it has run.
     """
     waiting: list[tuple[int, Node]] = []
-    _deliver(root, dy, False, waiting)
+    _deliver(_destination(root), dy, False, waiting)
     while waiting:
         _, node = heapq.heappop(waiting)
         gradients = node.gradients()
         for parent, gradient in zip(node.parents, gradients, strict=True):
-            if gradient is not None and isinstance(parent, Tensor) and parent.requires_grad:
-                shared = any(gradient is dy for dy in node.dys) or sum(gradient is g for g in gradients) > 1
-                _deliver(parent, gradient, not shared, waiting)
+            if parent is not None:
+                holders = sum(gradient is array for array in (*node.dys, *gradients))
+                _deliver(parent, gradient, holders == 1, waiting)
         node.dys = [None] * len(node.dys)
         if not retain_graph:
-            node.parents, node.backward = (), None
+            node.free()
 
 
-def _deliver(tensor: Tensor, gradient: np.ndarray, fresh: bool, waiting: list) -> None:
-    """Add a gradient to a leaf's grad, or to what its node has received; `fresh`: nobody else holds the array."""
-    gradient = _unbroadcast(gradient, tensor.shape).astype(tensor.dtype, copy=False)
-    node = tensor.node
-    if node is None:
-        if tensor.grad is not None:
-            tensor.grad += gradient
+def _deliver(destination: Tensor | tuple[Node, int], gradient: np.ndarray, fresh: bool, waiting: list) -> None:
+    """Add a gradient to a leaf's grad or to what a node has received; fresh: nobody else holds the array."""
+    if isinstance(destination, Tensor):
+        leaf = destination
+        gradient = _unbroadcast(gradient, leaf.shape).astype(leaf.dtype, copy=False)
+        if leaf.grad is not None:
+            leaf.grad += gradient
         else:
             owned = fresh and gradient.base is None and gradient.flags.c_contiguous
-            tensor.grad = gradient if owned else np.array(gradient, order="C")
+            leaf.grad = gradient if owned else np.array(gradient, order="C")
         return
+    node, index = destination
+    gradient = _unbroadcast(gradient, node.shapes[index]).astype(node.dtype, copy=False)
     if all(dy is None for dy in node.dys):
         heapq.heappush(waiting, (-node.serial, node))
-    earlier = node.dys[tensor.index]
-    node.dys[tensor.index] = gradient if earlier is None else earlier + gradient
+    earlier = node.dys[index]
+    node.dys[index] = gradient if earlier is None else earlier + gradient
 
 
 def _unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

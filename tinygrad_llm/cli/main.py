@@ -1,0 +1,70 @@
+"""The command `tinygrad-llm`: flags in, one recipe call, lines out.
+
+Exit codes: 0 done, 1 training broke down, 2 a mistake the user can mend, 4 disk full, 128 + n stopped by signal n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+from typing import NoReturn
+
+from tinygrad_llm.cli import (
+    doctor, estimate, evaluate, explain, generate, gradcheck, pretrain, tokenizer,
+)
+from tinygrad_llm.errors import InputError
+
+COMMANDS = (pretrain, generate, evaluate, tokenizer, explain, gradcheck, estimate, doctor)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake is answered with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command's file adds its own part."""
+    parser = Parser(prog="tinygrad-llm", description="Train, run and look inside GPT models on a CPU.",
+                    epilog="example: tinygrad-llm pretrain --data book.txt --out runs/book")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        args = build_parser().parse_args(argv)
+        return args.run(args) or 0
+    except InputError as error:
+        return _fail(str(error), 2)
+    except ArithmeticError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads; leave without Python's complaint about it
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(f"no space left on the disk{_at(error)}; free some and run again with --resume", 4)
+        return _fail(f"{error.strerror or error}{_at(error)}", 2)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _at(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"tinygrad-llm: error: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,49 @@
+"""A recipe's news on a terminal: lines on standard output, bars on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.training.evaluation import Score
+from tinygrad_llm.training.loop import StepReport
+
+T = TypeVar("T")
+
+
+class TerminalReporter(Reporter):
+    """Bars with loss, tokens/s and time left; lines for what stays."""
+
+    bar: tqdm | None = None
+
+    def note(self, text: str) -> None:
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        with tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=1, leave=False) as bar:
+            for item in items:
+                yield item
+                bar.update(len(item.encode()) if isinstance(item, str) else 1)
+
+    def started(self, done: int, steps: int) -> None:
+        self.bar = tqdm(total=steps, initial=done, desc="training", unit="step", dynamic_ncols=True)
+
+    def stepped(self, report: StepReport) -> None:
+        speed = report.tokens / report.seconds
+        self.bar.set_postfix_str(f"loss {report.loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+        self.bar.update()
+
+    def evaluated(self, step: int, score: Score) -> None:
+        self.note(f"step {step}: held-out loss {score.loss:.4f} nats/token, "
+                  f"{score.bits_per_byte:.3f} bits/byte")
+
+    def sampled(self, step: int, text: str) -> None:
+        self.note(f"--- sample at step {step}\n{text}\n---")
+
+    def finished(self) -> None:
+        self.bar.close()

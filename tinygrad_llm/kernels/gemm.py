@@ -1,0 +1,229 @@
+"""Matrix products at the speed of the machine: packed panels, a register tile, one rectangle for each thread.
+
+Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication". Every number of a product is
+summed over k in one order that depends on K alone: a row computed alone equals that row in a batch, bit for bit,
+with any number of threads.
+"""
+
+import numpy as np
+from numba import carray, njit, prange, types
+
+from tinygrad_llm.kernels.buffers import scratch
+from tinygrad_llm.kernels.simd import (
+    COLUMNS, FLOAT_BYTES, LANES, ROWS, VECTORS, copy_row, copy_transposed, multiply_tile, pointer,
+)
+from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
+
+# A block of a stays in the second-level cache, a block of b in the third, a panel of b (DEPTH x COLUMNS) in the
+# first or second. With DEPTH 256 the output would travel to memory three times as often.
+DEPTH = 768
+BLOCK_ROWS = 96 // ROWS * ROWS
+BLOCK_COLUMNS = 1024
+# The copies write up to a vector beyond a panel, and panels begin on cache lines.
+A_PANEL = DEPTH * ROWS + 16
+B_PANEL = DEPTH * COLUMNS
+A_BLOCK = BLOCK_ROWS // ROWS * A_PANEL
+B_BLOCK = BLOCK_COLUMNS // COLUMNS * B_PANEL
+WORKSPACE = A_BLOCK + B_BLOCK + ROWS * COLUMNS
+SMALL = 400_000  # products of numbers, below which a second thread costs more than it brings
+
+
+def gemm(a, b, out=None, *, accumulate=False, bias=None):
+    """out (M, N) = a (M, K) b (K, N) + bias (N,), added to what `out` holds if `accumulate`. Returns out.
+
+    float32. a and b may have any strides; the numbers of a row of `out` lie side by side.
+    """
+    if out is None:
+        out = np.empty((a.shape[0], b.shape[1]), np.float32)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
+        raise ValueError(f"gemm: {a.shape} times {b.shape} into {out.shape} does not fit")
+    if out.strides[1] != FLOAT_BYTES and out.shape[1] > 1:
+        raise ValueError(f"gemm: out needs rows without gaps, got strides {out.strides}")
+    products(a, _ONE_MATRIX, b, _ONE_MATRIX, out[None], accumulate, bias)
+    return out
+
+
+def products(a, a_offsets, b, b_offsets, out, accumulate=False, bias=None):
+    """out[i] (M, N) = a_i b_i + bias for matrices a_i that lie a_offsets[i] bytes after the matrix a; b_i likewise."""
+    work = out.size // max(out.shape[1], 1) * max(out.shape[1], ROWS) * a.shape[1]
+    bias = _NO_BIAS if bias is None else bias
+    if work < SMALL or (threads := get_num_threads()) == 1:
+        _products(a, a_offsets, b, b_offsets, out, accumulate, bias, 1, scratch(WORKSPACE))
+        return
+    with parallel_lock:
+        _products(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, scratch(WORKSPACE * threads))
+
+
+_ONE_MATRIX = np.zeros(1, np.int64)
+_NO_BIAS = np.zeros(0, np.float32)
+_READ = [types.Array(types.float32, n, "A", readonly=True) for n in (1, 2)]
+_OFFSETS = types.Array(types.int64, 1, "A", readonly=True)
+
+
+# cache=True does not see a change in simd.py: clear __pycache__ after one.
+@njit(types.void(_READ[1], _OFFSETS, _READ[1], _OFFSETS, types.Array(types.float32, 3, "A"), types.boolean,
+                 _READ[0], types.int64, types.Array(types.float32, 1, "C")),
+      parallel=True, nogil=True, cache=True, error_model="numpy")
+def _products(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, workspace):
+    if threads == 1:
+        _share(0, 1, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace)
+    else:
+        for worker in prange(threads):
+            _share(worker, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace)
+
+
+@njit(error_model="numpy")
+def _share(worker, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace):
+    """One worker's rectangles: whole matrices where they divide evenly, else its part of every grid."""
+    batch, m, n = out.shape
+    parts = 1 if batch % threads == 0 else threads
+    row_parts, column_parts = _grid(_panels(m, ROWS), _panels(n, COLUMNS), parts)
+    parts = row_parts * column_parts
+    tasks = batch * parts
+    room = _address(workspace) + worker * WORKSPACE * FLOAT_BYTES
+    bias_address = _address(bias) if bias.size else 0
+    for task in range(worker * tasks // threads, (worker + 1) * tasks // threads):
+        i, part = task // parts, task % parts
+        rows = _range(m, ROWS, part // column_parts, row_parts)
+        columns = _range(n, COLUMNS, part % column_parts, column_parts)
+        _rectangle((_address(a) + a_offsets[i], a.strides[0], a.strides[1], m),
+                   (_address(b) + b_offsets[i], b.strides[1], b.strides[0], n),
+                   (_address(out) + i * out.strides[0], out.strides[1]),
+                   rows, columns, a.shape[1], accumulate, bias_address, room)
+
+
+@njit(error_model="numpy")
+def _grid(row_panels, column_panels, parts):
+    """How many parts the rows and the columns are cut into, so that the largest rectangle takes the least time."""
+    best, shortest = (1, 1), row_panels * column_panels * 8 + row_panels + column_panels * 2
+    for rows in range(1, parts + 1):
+        m, n = _panels(row_panels, rows), _panels(column_panels, parts // rows)
+        time = m * n * 6 + m * 2 + n * 4  # in cycles for each k: tiles, packing of a, packing of b
+        if time < shortest:
+            best, shortest = (rows, parts // rows), time
+    return best
+
+
+@njit(error_model="numpy")
+def _panels(count, width):
+    return (count + width - 1) // width
+
+
+@njit(error_model="numpy")
+def _range(count, width, part, parts):
+    panels = _panels(count, width)
+    return part * panels // parts * width, min((part + 1) * panels // parts * width, count)
+
+
+@njit(error_model="numpy")
+def _address(array):
+    return np.intp(array.ctypes.data)
+
+
+@njit(error_model="numpy")
+def _rectangle(a, b, c, rows, columns, depth, accumulate, bias, room):
+    """c[rows, columns] = a b + bias, by one thread, with nothing shared: blocks of columns, of k, of rows.
+
+    a and b are (address, bytes from line to line, bytes from k to k, lines); c is (address, bytes from row to row).
+    """
+    if depth == 0:
+        _rectangle_without_products(c, rows, columns, accumulate, bias)
+    k_blocks = _panels(depth, DEPTH)
+    for j in range(columns[0], columns[1], BLOCK_COLUMNS):
+        j_end = min(j + BLOCK_COLUMNS, columns[1])
+        for block in range(k_blocks):
+            k, k_end = _range(depth, LANES, block, k_blocks)
+            add = accumulate or block > 0
+            last_bias = bias if block == k_blocks - 1 else 0
+            for i in range(rows[0], rows[1], BLOCK_ROWS):
+                i_end = min(i + BLOCK_ROWS, rows[1])
+                _block(a, b, c, (i, i_end), (j, j_end), (k, k_end), rows, add, last_bias, room)
+
+
+@njit(error_model="numpy")
+def _block(a, b, c, rows, columns, ks, all_rows, add, bias, room):
+    """One block of a times one of b. The first block of rows packs b, a panel just before it is used."""
+    depth = ks[1] - ks[0]
+    a_room, b_room, tile = room, room + A_BLOCK * FLOAT_BYTES, room + (A_BLOCK + B_BLOCK) * FLOAT_BYTES
+    for i in range(rows[0], rows[1], ROWS):
+        _pack_rows(a_room + (i - rows[0]) // ROWS * A_PANEL * FLOAT_BYTES, a, i, ks[0], depth)
+    only = rows == all_rows  # then one place serves every panel of b, and it never leaves the nearest cache
+    for j in range(columns[0], columns[1], COLUMNS):
+        panel = b_room if only else b_room + (j - columns[0]) // COLUMNS * B_PANEL * FLOAT_BYTES
+        if rows[0] == all_rows[0]:
+            _pack_columns(panel, b, j, ks[0], depth)
+        c_column = c[0] + j * FLOAT_BYTES
+        wide = min(COLUMNS, columns[1] - j)
+        for i in range(rows[0], rows[1], ROWS):
+            a_panel = a_room + (i - rows[0]) // ROWS * A_PANEL * FLOAT_BYTES
+            place = c_column + i * c[1]
+            high = min(ROWS, rows[1] - i)
+            if high == ROWS and wide == COLUMNS:
+                multiply_tile(ROWS, VECTORS, LANES, a_panel, panel, depth, place, c[1], add)
+            else:
+                multiply_tile(ROWS, VECTORS, LANES, a_panel, panel, depth, tile, COLUMNS * FLOAT_BYTES, 0)
+                _move(tile, place, c[1], high, wide, add)
+        if bias:
+            _finish(c_column + rows[0] * c[1], c[1], rows[1] - rows[0], wide, bias + j * FLOAT_BYTES)
+
+
+def _packer(width):
+    """A function that packs one panel; compiled once for each width, so that loops over lines unroll."""
+    whole = (width + LANES - 1) // LANES * LANES
+
+    @njit(error_model="numpy")
+    def pack(target, operand, first, k, depth):
+        """target (depth, width) = `width` lines of the operand from `first` on, k running from `k`.
+
+        Missing lines repeat the last one: what the tile makes of them is never stored.
+        """
+        address, stride, k_stride, lines = operand
+        source = address + first * stride + k * k_stride
+        there = min(width, lines - first)
+        done = 0
+        if k_stride == FLOAT_BYTES:
+            while done + LANES <= depth:
+                copy_transposed(width, LANES, target + done * width * FLOAT_BYTES, source + done * FLOAT_BYTES,
+                                stride, there)
+                done += LANES
+        elif stride == FLOAT_BYTES and first + whole <= lines:
+            while done < depth:
+                copy_row(width, LANES, target + done * width * FLOAT_BYTES, source + done * k_stride)
+                done += 1
+        for k in range(done, depth):
+            numbers = carray(pointer(target + k * width * FLOAT_BYTES), width)
+            for line in range(width):
+                numbers[line] = pointer(source + min(line, there - 1) * stride + k * k_stride)[0]
+    return pack
+
+
+_pack_rows, _pack_columns = _packer(ROWS), _packer(COLUMNS)
+
+
+@njit(error_model="numpy")
+def _move(tile, place, stride, rows, columns, add):
+    """The part of a tile that exists, at the edge of c."""
+    for i in range(rows):
+        source = carray(pointer(tile + i * COLUMNS * FLOAT_BYTES), columns)
+        target = carray(pointer(place + i * stride), columns)
+        for j in range(columns):
+            target[j] = target[j] + source[j] if add else source[j]
+
+
+@njit(error_model="numpy")
+def _finish(place, stride, rows, columns, bias):
+    """The epilogue: what is done to a finished part of c while it is in the nearest cache."""
+    shift = carray(pointer(bias), columns)
+    for i in range(rows):
+        row = carray(pointer(place + i * stride), columns)
+        for j in range(columns):
+            row[j] += shift[j]
+
+
+@njit(error_model="numpy")
+def _rectangle_without_products(c, rows, columns, accumulate, bias):
+    """K = 0: an empty sum is 0."""
+    for i in range(rows[0], rows[1]):
+        row = carray(pointer(c[0] + i * c[1] + columns[0] * FLOAT_BYTES), columns[1] - columns[0])
+        for j in range(row.size):
+            row[j] = (row[j] if accumulate else 0) + (pointer(bias + j * FLOAT_BYTES)[0] if bias else 0)

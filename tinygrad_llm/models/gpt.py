@@ -1,0 +1,126 @@
+"""GPT: the decoder of the transformer without the encoder, trained to predict the next token.
+
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2), with its variants:
+output weights tied to the token embedding or not, biases everywhere, nowhere, or not on queries, keys and values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygrad_llm import functional as F
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
+from tinygrad_llm.nn.attention import KeyValueCache
+from tinygrad_llm.nn.layers import constant, normal
+from tinygrad_llm.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT. Names are those of Hugging Face's GPT2Config; the defaults are GPT-2 small."""
+
+    vocab_size: int = 50257  # tokens in the vocabulary, V
+    n_positions: int = 1024  # the longest context, in tokens
+    n_layer: int = 12  # blocks
+    n_head: int = 12  # attention heads, H
+    n_embd: int = 768  # width of the residual stream, D
+    dropout: float = 0.0  # probability, on embeddings, attention weights and both branches
+    bias: bool = True  # biases in linear layers and norms
+    qkv_bias: bool = True  # a bias on queries, keys and values, where bias is true
+    tie_word_embeddings: bool = True  # the output layer is the token embedding
+    layer_norm_epsilon: float = 1e-5  # added to the variance
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.n_embd % self.n_head:
+            raise InputError(f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}; "
+                             f"the nearest width that is: {math.ceil(self.n_embd / self.n_head) * self.n_head}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout {self.dropout} is not in [0, 1)")
+
+
+PRESETS = {
+    "gpt2": GPTConfig(),
+    "gpt2-medium": GPTConfig(n_layer=24, n_head=16, n_embd=1024),
+    "gpt2-large": GPTConfig(n_layer=36, n_head=20, n_embd=1280),
+    "gpt2-xl": GPTConfig(n_layer=48, n_head=25, n_embd=1600),
+    "baby": GPTConfig(vocab_size=65, n_positions=256, n_layer=6, n_head=6, n_embd=384, bias=False),
+    "char-cpu": GPTConfig(vocab_size=65, n_positions=64, n_layer=4, n_head=4, n_embd=128, bias=False),
+    "default": GPTConfig(vocab_size=2048, n_positions=128, n_layer=4, n_head=4, n_embd=192),
+}
+
+
+class GPT(Module):
+    """Token ids in, one score for every possible next token out, at each position."""
+
+    def __init__(self, config: GPTConfig, *, rng: np.random.Generator):
+        self.config = config
+        self.wte = Embedding(config.vocab_size, config.n_embd, rng=rng)
+        self.wpe = Embedding(config.n_positions, config.n_embd, rng=rng)
+        self.drop = Dropout(config.dropout, rng=rng)
+        self.h = [Block(config, rng) for _ in range(config.n_layer)]
+        self.ln_f = LayerNorm(config.n_embd, eps=config.layer_norm_epsilon, bias=config.bias)
+        self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False, rng=rng)
+        self._initialize(rng)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.wte.weight
+
+    def forward(self, ids: np.ndarray, *, cache: Sequence[KeyValueCache] | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V). With a cache, ids are those that follow what the cache holds."""
+        return self.lm_head(self.hidden(ids, cache=cache))
+
+    def hidden(self, ids: np.ndarray, *, cache: Sequence[KeyValueCache] | None = None) -> Tensor:
+        """ids (B, T) -> the last layer's normalized states (B, T, D), from which lm_head makes the logits."""
+        past = len(cache[0]) if cache is not None else 0
+        end = past + ids.shape[1]
+        if end > self.config.n_positions:
+            raise InputError(f"{end} tokens are more than the model's context of {self.config.n_positions}")
+        x = self.drop(self.wte(ids) + self.wpe(np.arange(past, end)))  # (B, T, D)
+        for i, block in enumerate(self.h):
+            x = block(x, cache=cache[i] if cache is not None else None)
+        return self.ln_f(x)
+
+    def _initialize(self, rng: np.random.Generator) -> None:
+        """Weights N(0, 0.02^2), biases 0; what adds to the residual stream is scaled by 1 / sqrt(2 layers)."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                residual = name.endswith(("attn.out_proj.weight", "mlp.c_proj.weight"))
+                std = 0.02 / math.sqrt(2 * self.config.n_layer) if residual else 0.02
+                parameter.copy_(normal(parameter.shape, std, rng))
+            elif name.endswith(".bias"):
+                parameter.copy_(constant(parameter.shape, 0.0))
+
+
+class Block(Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: GPTConfig, rng: np.random.Generator):
+        width, eps, bias = config.n_embd, config.layer_norm_epsilon, config.bias
+        self.ln_1 = LayerNorm(width, eps=eps, bias=bias)
+        self.attn = MultiHeadAttention(width, config.n_head, bias=bias, qkv_bias=bias and config.qkv_bias,
+                                       dropout=config.dropout, rng=rng)
+        self.ln_2 = LayerNorm(width, eps=eps, bias=bias)
+        self.mlp = MLP(config, rng)
+        self.drop = Dropout(config.dropout, rng=rng)
+
+    def forward(self, x: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
+        x = x + self.drop(self.attn(self.ln_1(x), is_causal=True, cache=cache))
+        return x + self.drop(self.mlp(self.ln_2(x)))
+
+
+class MLP(Module):
+    """Each position alone: up to four times the width, GELU, and back."""
+
+    def __init__(self, config: GPTConfig, rng: np.random.Generator):
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, bias=config.bias, rng=rng)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd, bias=config.bias, rng=rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))

@@ -1,0 +1,71 @@
+"""From the paths a user gives to token shards in the run folder, and the tokenizer that made them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tinygrad_llm.data.shards import INDEX, Tokens, open_tokens, write_shards
+from tinygrad_llm.data.sources import embedded_corpus, read_texts
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.settings import RunConfig
+from tinygrad_llm.text import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+
+TOKENIZER_TEXT = 10_000_000  # bytes of text that a tokenizer is trained on at most
+
+
+def prepare_corpus(run: RunConfig, vocab_size: int, folder: Path, reporter: Reporter) -> tuple[Tokenizer, Tokens]:
+    """The tokenizer and the tokens of a run; made and stored in `folder` unless a run before it did so."""
+    if (folder / "tokens" / INDEX).exists():
+        tokenizer = load_tokenizer(folder / "tokenizer.json")
+        return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
+    paths = _spooled(run.data, folder)
+    size = sum(len(text.encode()) for text in corpus_texts(paths))
+    tokenizer = _tokenizer(run, vocab_size, paths, size, reporter)
+    tokenizer.save(folder / "tokenizer.json")
+    texts = reporter.track(corpus_texts(paths), "tokenizing", size)
+    write_shards(texts, tokenizer, folder / "tokens")
+    return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
+
+
+def corpus_texts(paths: Iterable[str]) -> Iterator[str]:
+    """The text of the paths in pieces; without a path, Python's language reference."""
+    return read_texts(paths) if paths else iter([embedded_corpus()])
+
+
+def _spooled(paths: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """The paths with standard input stored as a file, since it can be read only once."""
+    if "-" not in paths:
+        return paths
+    stored = folder / "stdin.txt"
+    with open(stored, "wb") as file:
+        for block in iter(lambda: sys.stdin.buffer.read(1 << 20), b""):
+            file.write(block)
+    return tuple(str(stored) if path == "-" else path for path in paths)
+
+
+def _tokenizer(run: RunConfig, vocab_size: int, paths: tuple[str, ...], size: int, reporter: Reporter) -> Tokenizer:
+    """The tokenizer that the run names. BPE learns its merges from the training part of the text alone."""
+    if run.tokenizer == "bytes":
+        return ByteTokenizer()
+    if run.tokenizer == "characters":
+        return CharTokenizer.train(corpus_texts(paths))
+    if run.tokenizer == "bpe":
+        limit = min(int(size * (1 - run.validation)), TOKENIZER_TEXT)
+        reporter.note(f"training a byte-pair vocabulary of {vocab_size:,} tokens on {limit:,} bytes")
+        return BPETokenizer.train(_first(corpus_texts(paths), limit), vocab_size)
+    if not Path(run.tokenizer).exists():
+        raise InputError(f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file")
+    return load_tokenizer(run.tokenizer)
+
+
+def _first(texts: Iterable[str], limit: int) -> Iterator[str]:
+    """The texts up to about `limit` bytes."""
+    for text in texts:
+        encoded = text.encode()
+        yield text if len(encoded) <= limit else encoded[:limit].decode(errors="ignore")
+        limit -= len(encoded)
+        if limit <= 0:
+            return

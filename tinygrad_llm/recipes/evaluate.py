@@ -1,0 +1,26 @@
+"""Score a trained model on any text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygrad_llm.data.batches import windows
+from tinygrad_llm.data.shards import Tokens
+from tinygrad_llm.formats.folder import load_model
+from tinygrad_llm.recipes.corpus import corpus_texts
+from tinygrad_llm.text import chunks, load_tokenizer, token_lengths
+from tinygrad_llm.training.evaluation import Score, evaluate
+from tinygrad_llm.training.objectives import next_token
+
+
+def evaluate_folder(folder: str | Path, paths: Sequence[str], *, batch_tokens: int = 4096) -> Score:
+    """The model in `folder` on the text of the paths: every token after the first is predicted once."""
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    ids = [np.array(tokenizer.encode(text)) for text in chunks(corpus_texts(paths))]
+    context = model.config.n_positions
+    batches = windows(Tokens.from_array(np.concatenate(ids)), context=context,
+                      batch_size=max(1, batch_tokens // context))
+    return evaluate(model, next_token, batches, token_lengths(tokenizer))

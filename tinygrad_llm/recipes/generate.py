@@ -1,0 +1,21 @@
+"""A trained model goes on with a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_llm.formats.folder import load_model
+from tinygrad_llm.inference.generate import GenerationConfig, complete
+from tinygrad_llm.text import load_tokenizer
+
+
+def continue_prompt(folder: str | Path, prompt: str, *, seed: int = 0, stop: Sequence[str] = (),
+                    **settings: Any) -> Iterator[str]:
+    """The text after the prompt, piece by piece as it is written. settings: fields of GenerationConfig."""
+    config = GenerationConfig(**settings)
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    return complete(model, tokenizer, prompt, config, rng=np.random.default_rng(seed), stop=stop)

@@ -1,0 +1,206 @@
+"""Pretraining: text in, a folder with a trained GPT out. Stopped at any moment, it goes on bit for bit.
+
+The run folder is a Hugging Face folder with, beside the best model, settings.toml, log.jsonl, loss.png,
+the tokens and checkpoint.safetensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm.data.batches import Batches, windows
+from tinygrad_llm.data.shards import Tokens
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import write_atomic
+from tinygrad_llm.formats.folder import save_model
+from tinygrad_llm.inference.generate import GenerationConfig, complete
+from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.recipes.corpus import prepare_corpus
+from tinygrad_llm.recipes.plots import draw_losses
+from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.settings import Settings, read_settings
+from tinygrad_llm.text import Tokenizer, token_lengths
+from tinygrad_llm.training import checkpoint
+from tinygrad_llm.training.evaluation import Score, evaluate
+from tinygrad_llm.training.journal import Journal
+from tinygrad_llm.training.loop import train
+from tinygrad_llm.training.objectives import next_token
+from tinygrad_llm.training.optimizer import AdamW
+from tinygrad_llm.training.signals import stop_request
+
+SETTINGS = "settings.toml"
+MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience"}
+EVALUATION_TOKENS = 4096  # tokens in one forward pass of an evaluation
+
+
+@dataclass
+class Progress:
+    """What a run has come to; stored in the checkpoint."""
+
+    best_loss: float = math.inf  # on the held-out text, nats per token
+    best_step: int = 0
+    evaluations_since_best: int = 0
+
+
+@dataclass
+class Run:
+    """Everything that one pretraining run holds while it trains."""
+
+    settings: Settings
+    folder: Path
+    tokenizer: Tokenizer
+    model: GPT
+    optimizer: AdamW
+    batches: Batches
+    validation: Tokens
+    rng: np.random.Generator  # of the weights, then of dropout
+    progress: Progress
+
+
+class Outcome(NamedTuple):
+    """How a run ended. score: the last one on the held-out text. signal: the one that stopped it."""
+
+    run: Run
+    score: Score | None
+    signal: int | None
+
+
+def pretrain(settings: Settings, folder: str | Path, *, resume: bool = False,
+             reporter: Reporter | None = None) -> Outcome:
+    """Train a GPT on the text that the settings name and leave it in `folder`.
+
+    resume: go on with the run that is there, if there is one. Raises InputError for settings, data or a
+    folder that cannot work, and NonFiniteLoss where training breaks down; the last checkpoint then stays.
+    """
+    reporter, folder = reporter or Reporter(), Path(folder)
+    open_folder(settings, folder, resume)
+    run = build(settings, folder, reporter)
+    if (folder / checkpoint.FILE).exists():
+        restore(run)
+    return _train(run, reporter)
+
+
+def open_folder(settings: Settings, folder: Path, resume: bool) -> None:
+    """Make the folder and store the settings in it; or check them against those of the run that is there."""
+    stored = folder / SETTINGS
+    if stored.exists():
+        if not resume:
+            raise InputError(f"{folder} holds a run already; add --resume to go on with it, "
+                             "or name another --out")
+        _check_unchanged(read_settings(str(stored), Settings()), settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(stored, settings.to_toml())
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise InputError(f"cannot write into {folder}: {error.strerror}; name another --out") from error
+
+
+def _check_unchanged(before: Settings, now: Settings) -> None:
+    """A resumed run may become longer or look more often, but it stays the same run."""
+    after = now.flat()
+    for key, value in before.flat().items():
+        if after[key] != value and key not in MAY_CHANGE:
+            raise InputError(f"--resume cannot change {key} from {value!r} to {after[key]!r}; "
+                             f"start a new run with another --out")
+
+
+def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
+    """Corpus, model, optimizer and batches at step 0."""
+    tokenizer, tokens = prepare_corpus(settings.run, settings.model.vocab_size, folder, reporter)
+    training, validation = tokens.split(settings.run.validation)
+    config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
+    weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
+    batches = Batches(training, batch_size=settings.loop.batch_size, context=config.n_positions,
+                      rng=np.random.default_rng(batches_seed))
+    rng = np.random.default_rng(weights_seed)
+    model = GPT(config, rng=rng)
+    optimizer = AdamW(model.parameters(), settings.adamw)
+    return Run(settings, folder, tokenizer, model, optimizer, batches, validation, rng, Progress())
+
+
+def _train(run: Run, reporter: Reporter) -> Outcome:
+    """The loop with what happens between its steps: log, evaluate, save, sample, stop."""
+    plan, steps = run.settings.run, run.settings.loop.steps
+    score, journal = None, Journal(run.folder, run.optimizer.steps)
+    reporter.started(run.optimizer.steps, steps)
+    with stop_request() as request, contextlib.closing(journal):
+        for report in train(run.model, next_token, run.optimizer, run.batches, rng=run.rng,
+                            loop=run.settings.loop, schedule=run.settings.schedule):
+            stop = request.signal is not None
+            journal.write(**report._asdict())
+            reporter.stepped(report)
+            if _due(report.step, plan.eval_every, steps):
+                score = _evaluate(run, journal, reporter)
+            if stop or _due(report.step, plan.save_every, steps):
+                save(run)
+            if plan.sample_every and _due(report.step, plan.sample_every, steps):
+                reporter.sampled(report.step, sample(run))
+            if stop or 0 < plan.patience <= run.progress.evaluations_since_best:
+                break
+    reporter.finished()
+    save(run)
+    draw_losses(run.folder, reporter)
+    return Outcome(run, score, request.signal)
+
+
+def _due(step: int, every: int, steps: int) -> bool:
+    return step % every == 0 or step == steps
+
+
+def _evaluate(run: Run, journal: Journal, reporter: Reporter) -> Score:
+    """Score the held-out text; keep the weights as the run's model if they are the best so far."""
+    score, step, progress = evaluate_run(run), run.optimizer.steps, run.progress
+    journal.write(step=step, validation_loss=score.loss, bits_per_byte=score.bits_per_byte)
+    reporter.evaluated(step, score)
+    if score.loss < progress.best_loss:
+        run.progress = Progress(score.loss, step, 0)
+        save_model(run.folder, run.model)
+    else:
+        progress.evaluations_since_best += 1
+    return score
+
+
+def evaluate_run(run: Run) -> Score:
+    """The loss on the whole held-out text, in windows of one context each."""
+    context = run.model.config.n_positions
+    batches = windows(run.validation, batch_size=max(1, EVALUATION_TOKENS // context), context=context)
+    return evaluate(run.model, next_token, batches, token_lengths(run.tokenizer))
+
+
+def save(run: Run) -> None:
+    """Write the checkpoint, and the model too where no evaluation has written one yet."""
+    progress = {"batches": run.batches.state_dict(), **vars(run.progress)}
+    if run.progress.best_step == 0:
+        progress["best_loss"] = None  # JSON knows no infinity
+        save_model(run.folder, run.model)
+    checkpoint.save_checkpoint(run.folder, run.model, run.optimizer, run.rng, progress)
+
+
+def restore(run: Run) -> None:
+    """Bring the run to where its checkpoint left it."""
+    stored = checkpoint.load_checkpoint(run.folder, run.model, run.optimizer, run.rng)
+    try:
+        run.batches.load_state_dict(stored["batches"])
+        best = math.inf if stored["best_loss"] is None else float(stored["best_loss"])
+        run.progress = Progress(best, int(stored["best_step"]), int(stored["evaluations_since_best"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run.folder / checkpoint.FILE} is no checkpoint of this run ({error}); "
+                         "remove it to start again") from error
+
+
+def sample(run: Run, tokens: int = 100) -> str:
+    """What the model writes after the first words of the held-out text. Draws from a generator of its own."""
+    prompt = run.tokenizer.decode(run.validation[:16].tolist())
+    rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
+    config = GenerationConfig(max_new_tokens=tokens, temperature=0.8, top_k=50)
+    return prompt + "".join(complete(run.model, run.tokenizer, prompt, config, rng=rng))

@@ -1,0 +1,107 @@
+"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its default.
+
+The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_llm.config import from_mapping, parse_assignment, read_toml
+from tinygrad_llm.errors import InputError, suggest
+from tinygrad_llm.models.gpt import PRESETS as MODELS
+from tinygrad_llm.models.gpt import GPTConfig
+from tinygrad_llm.training.loop import LoopConfig
+from tinygrad_llm.training.optimizer import AdamWConfig
+from tinygrad_llm.training.schedules import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What to train on, and what to do between the steps."""
+
+    data: tuple[str, ...] = ()  # files, folders, globs, "-"; empty: Python's language reference
+    tokenizer: str = "bpe"  # bpe, characters, bytes, or the path of a tokenizer.json
+    validation: float = 0.1  # the last part of the text is held out
+    eval_every: int = 250  # steps between evaluations on the whole held-out text
+    save_every: int = 250  # steps between checkpoints
+    sample_every: int = 500  # steps between samples; 0 for none
+    patience: int = 0  # stop after so many evaluations without a better loss; 0 for never
+    seed: int = 1  # of the weights, the batches, dropout and the samples
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise InputError(f"validation {self.validation} is not between 0 and 1")
+        for name in ("eval_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The five groups; a flat key belongs to exactly one of them."""
+
+    model: GPTConfig = field(default_factory=GPTConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    adamw: AdamWConfig = field(default_factory=AdamWConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def flat(self) -> dict[str, Any]:
+        """Every key with its value."""
+        groups = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return {key: value for group in groups for key, value in vars(group).items()}
+
+    def updated(self, values: Mapping[str, Any], where: str = "") -> Settings:
+        """These settings with other values for some flat keys, each checked against its field's type."""
+        groups = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        home = {key: name for name, group in groups.items() for key in vars(group)}
+        for key in values:
+            if key not in home:
+                raise suggest(key, home, f"setting{' in ' + where if where else ''}")
+        for name, group in groups.items():
+            own = {key: value for key, value in values.items() if home[key] == name}
+            groups[name] = from_mapping(type(group), own, base=group, where=where)
+        return Settings(**groups)
+
+    def assigned(self, assignments: list[str]) -> Settings:
+        """These settings after `key=value` texts, as --set takes them."""
+        groups = [getattr(self, f.name) for f in dataclasses.fields(self)]
+        values = {}
+        for text in assignments:
+            key = text.partition("=")[0]
+            owner = next((group for group in groups if key in vars(group)), None)
+            if owner is None:
+                raise suggest(key, self.flat(), "setting")
+            values |= [parse_assignment(text, type(owner))]
+        return self.updated(values)
+
+    def to_toml(self) -> str:
+        """The flat keys as TOML, which --config reads back; a key whose value is none is left out."""
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.flat().items()
+                       if value is not None)
+
+
+def read_settings(path: str, base: Settings) -> Settings:
+    """`base` with the keys of a TOML file."""
+    return base.updated(read_toml(path), where=str(path))
+
+
+TRAINING = {
+    "default": {"batch_size": 16, "steps": 1500, "lr": 2e-3, "min_lr": 1e-4},
+    "char-cpu": {"tokenizer": "characters", "batch_size": 12, "steps": 2000},
+    "baby": {"tokenizer": "characters", "batch_size": 8, "steps": 5000, "dropout": 0.2},
+    "gpt2": {"batch_size": 4, "steps": 10000, "lr": 6e-4, "min_lr": 6e-5, "warmup": 700, "beta2": 0.95},
+}
+
+
+def preset(name: str) -> Settings:
+    """The settings of a named recipe; the sizes of GPT-2 share one way of training."""
+    if name not in MODELS:
+        raise suggest(name, MODELS, "preset")
+    training = TRAINING["gpt2" if name.startswith("gpt2") else name]
+    return dataclasses.replace(Settings(), model=MODELS[name]).updated(training)

@@ -1,0 +1,132 @@
+"""What a tokenizer is, apart from how it works: tokens, merges, special tokens and split pattern.
+
+Every file is read into a `Contents` and every tokenizer is built from one, so that each rule is
+checked once, here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.text.byte_alphabet import spell
+from tinygrad_llm.text.patterns import splitter
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A tokenizer of the kind "bpe", "bytes" or "characters"; InputError where its parts disagree.
+
+    `vocabulary` numbers the ordinary tokens and `special_tokens` the special ones: together they
+    use each id from 0 on once. A merge (left, right) of ordinary ids makes the token whose bytes
+    are those of both; merges stand in the order in which they were learned. Merges and a split
+    pattern belong to "bpe" alone.
+    """
+
+    kind: str
+    vocabulary: Mapping[bytes, int]
+    special_tokens: Mapping[str, int] = field(default_factory=dict)
+    merges: Sequence[tuple[int, int]] = ()
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_ids(self.vocabulary, self.special_tokens)
+        _check_special(self)
+        _CHECKS[self.kind](self)
+
+    @cached_property
+    def tokens(self) -> list[bytes]:
+        """The bytes of each id, special tokens included."""
+        special = {name.encode(): index for name, index in self.special_tokens.items()}
+        pairs = [*self.vocabulary.items(), *special.items()]
+        return [token for token, _ in sorted(pairs, key=lambda pair: pair[1])]
+
+    def spell(self, token: bytes) -> str:
+        """How a file spells an ordinary token: in the byte alphabet, or as the character it is."""
+        return token.decode() if self.kind == "characters" else spell(token)
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides about ids and text."""
+        tokens = [token.hex() for token in self.tokens]
+        special = sorted(self.special_tokens.items())
+        parts = [self.kind, tokens, special, list(self.merges), self.pattern]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def number_special(names: Sequence[str], first: int) -> dict[str, int]:
+    """Ids for special tokens: `first` for the first of `names`, and so on."""
+    if isinstance(names, (str, Set)):
+        raise InputError(f"special_tokens is a list of names in the order of ids, not {names!r}")
+    numbers: dict[str, int] = {}
+    for name in names:
+        if name in numbers:
+            raise InputError(f"the special token {name!r} is named twice")
+        numbers[name] = first + len(numbers)
+    return numbers
+
+
+def merge_ids(spellings: Iterable[object], ids: Mapping[str, int]) -> tuple[int, int]:
+    """A merge of two spellings as a pair of ids; InputError unless both have one."""
+    spellings = list(spellings)
+    if len(spellings) != 2:
+        raise InputError(f"a merge joins two tokens, not {' '.join(map(repr, spellings)):.80}")
+    for spelling in spellings:
+        if not isinstance(spelling, str) or spelling not in ids:
+            raise InputError(f"a merge names {spelling!r:.60}, which is no ordinary token")
+    return ids[spellings[0]], ids[spellings[1]]
+
+
+def _check_ids(vocabulary: Mapping[bytes, int], special_tokens: Mapping[str, int]) -> None:
+    total = len(vocabulary) + len(special_tokens)
+    owners: dict[int, bytes | str] = {}
+    for token, index in [*vocabulary.items(), *special_tokens.items()]:
+        if type(index) is not int or not 0 <= index < total:
+            raise InputError(f"token {token!r:.60} has the id {index!r:.40}, "
+                             f"but {total} tokens need the ids 0 to {total - 1}")
+        if index in owners:
+            raise InputError(f"id {index} belongs to both {owners[index]!r:.60} and {token!r:.60}")
+        owners[index] = token
+
+
+def _check_special(contents: Contents) -> None:
+    spellings = {contents.spell(token) for token in contents.vocabulary}
+    for name in contents.special_tokens:
+        if not isinstance(name, str) or not name:
+            raise InputError(f"a special token is a text that is not empty, not {name!r:.60}")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise InputError(f"special token {name!r:.60} holds a surrogate, which is not Unicode")
+        if name in spellings:
+            raise InputError(f"the special token {name!r:.60} is an ordinary token too; "
+                             f"choose a name that no text holds, such as '<|{name:.20}|>'")
+
+
+def _check_bpe(contents: Contents) -> None:
+    splitter(contents.pattern)
+    if missing := {bytes([byte]) for byte in range(256)} - contents.vocabulary.keys():
+        raise InputError(f"{len(missing)} of the 256 single bytes are no tokens, "
+                         f"{min(missing)!r} for one; a byte-level vocabulary needs them all")
+    tokens, seen = {index: token for token, index in contents.vocabulary.items()}, set()
+    for pair in contents.merges:
+        left, right = (tokens[index] for index in pair)
+        if left + right not in contents.vocabulary:
+            raise InputError(f"the merge of {left!r:.40} and {right!r:.40} makes no token")
+        if pair in seen:
+            raise InputError(f"the merge of {left!r:.40} and {right!r:.40} stands there twice")
+        seen.add(pair)
+
+
+def _check_bytes(contents: Contents) -> None:
+    if contents.vocabulary != {bytes([byte]): byte for byte in range(256)}:
+        raise InputError("without a split pattern, the tokens are the 256 bytes in their order")
+
+
+def _check_characters(contents: Contents) -> None:
+    if longer := [token for token in contents.vocabulary if len(token.decode()) != 1]:
+        raise InputError(f"token {longer[0].decode()!r:.60} is not a single character")
+
+
+_CHECKS = {"bpe": _check_bpe, "bytes": _check_bytes, "characters": _check_characters}

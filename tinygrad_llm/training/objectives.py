@@ -1,0 +1,29 @@
+"""What a model is trained for: a function of (model, inputs, targets) that returns the summed loss and its count.
+
+The sum, not the mean: parts of a batch can then be added with each token weighing the same.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_llm import functional as F
+from tinygrad_llm.nn import Module
+from tinygrad_llm.tensor import Tensor
+
+IGNORE = -100
+
+
+class Loss(NamedTuple):
+    """total: the sum of -log p(target) over the tokens that count, in nats. tokens: how many count."""
+
+    total: Tensor
+    tokens: int
+
+
+def next_token(model: Module, inputs: np.ndarray, targets: np.ndarray) -> Loss:
+    """The label of each token is the one after it; inputs and targets (B, T), targets of -100 do not count."""
+    total = F.cross_entropy(model(inputs), targets, ignore_index=IGNORE, reduction="sum")
+    return Loss(total, int(np.count_nonzero(targets != IGNORE)))
