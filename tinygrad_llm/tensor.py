@@ -24,27 +24,38 @@ from tinygrad_llm.ops import (
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _watcher: ContextVar[Callable | None] = ContextVar("watcher", default=None)
+_backward_watcher: ContextVar[Callable | None] = ContextVar("backward_watcher", default=None)
 _serial = itertools.count()
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Inside this block nothing is recorded, so nothing is kept for a backward pass."""
-    token = _recording.set(False)
-    try:
+    with _set(_recording, False):
         yield
-    finally:
-        _recording.reset(token)
 
 
 @contextmanager
 def watch(watcher: Callable[[Callable, tuple, tuple], None]) -> Iterator[None]:
     """Inside this block `watcher(op, operands, outputs)` is called after every operation."""
-    token = _watcher.set(watcher)
+    with _set(_watcher, watcher):
+        yield
+
+
+@contextmanager
+def watch_backward(watcher: Callable[[Node, tuple], None]) -> Iterator[None]:
+    """Inside this block `watcher(node, gradients)` is called after every node's backward."""
+    with _set(_backward_watcher, watcher):
+        yield
+
+
+@contextmanager
+def _set(variable: ContextVar, value: Any) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _watcher.reset(token)
+        variable.reset(token)
 
 
 class Node:
@@ -119,10 +130,13 @@ def _walk(root: Tensor, dy: np.ndarray, retain_graph: bool) -> None:
     nodes that wait, so nothing recurses, and each node is freed as soon as it has run.
     """
     waiting: list[tuple[int, Node]] = []
+    watcher = _backward_watcher.get()
     _deliver(_destination(root), dy, False, waiting)
     while waiting:
         _, node = heapq.heappop(waiting)
         gradients = node.gradients()
+        if watcher is not None:
+            watcher(node, gradients)
         for parent, gradient in zip(node.parents, gradients, strict=True):
             if parent is not None:
                 holders = sum(gradient is array for array in (*node.dys, *gradients))

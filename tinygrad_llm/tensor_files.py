@@ -1,7 +1,7 @@
 """safetensors files: eight bytes of length, a JSON header, then the bytes of each tensor.
 
-https://github.com/huggingface/safetensors, "Format". The package of that name writes wrong values for
-arrays that are not contiguous, hides which system error stopped it, and has no bfloat16 for NumPy.
+https://github.com/huggingface/safetensors, "Format". The package of that name writes wrong values
+for arrays that are not contiguous, hides which system error stopped it, and reads no bfloat16.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ MAX_HEADER = 100_000_000  # bytes, as in the specification
 MAX_DIMENSIONS = 32
 METADATA = "__metadata__"
 _DTYPES = {name: np.dtype(code) for name, code in {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
-    "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"}.items()}
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}.items()}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
 
 
@@ -34,7 +35,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray],
 
     Raises OSError where the disk is full or the folder not writable; the old file then stays.
     """
-    names = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)  # keeps every array aligned
+    names = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)  # so all are aligned
     header: dict[str, Any] = {METADATA: _checked_texts(dict(metadata))} if metadata else {}
     end = 0
     for name in names:
@@ -64,7 +65,7 @@ def _dtype_name(name: str, array: np.ndarray) -> str:
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """All arrays of a safetensors file, and its texts; InputError where it is missing or damaged."""
+    """All arrays of a file, and its texts; InputError where it is missing or damaged."""
     with open_tensors(path) as tensors:
         return {name: tensors.read(name) for name in tensors.entries}, tensors.metadata
 
@@ -84,7 +85,7 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
 
 
 class Entry(NamedTuple):
-    """A tensor's dtype, in the format's words, its shape, and its first byte and the one after its last."""
+    """A tensor: the format's name of its dtype, its shape, where it begins and where it has ended."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -93,7 +94,7 @@ class Entry(NamedTuple):
 
 
 class TensorFile:
-    """An open file whose header was checked against its size. entries: by name; metadata: its texts."""
+    """An open file, its header checked against its size. entries: by name; metadata: its texts."""
 
     def __init__(self, path: Path, file: BinaryIO):
         self.path, self._file = path, file
@@ -134,7 +135,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
 
 
 def _checked_texts(metadata: object) -> dict[str, str]:
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+    if not isinstance(metadata, dict) or not all(isinstance(t, str) for t in metadata.values()):
         raise InputError(f"{METADATA} holds something other than texts")
     return metadata
 
@@ -165,7 +166,7 @@ def _check_layout(entries: Mapping[str, Entry], start: int, size: int) -> None:
     """The tensors follow each other without a gap or an overlap, up to the end of the file."""
     for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
         if entry.start != start:
-            raise InputError(f"{name!r:.80} begins at byte {entry.start:,}, where {start:,} comes next")
+            raise InputError(f"{name!r:.80} begins at byte {entry.start:,}, but {start:,} is next")
         start = entry.end
     if start != size:
         raise InputError(f"its tensors end at byte {start:,}, but it has {size:,}")

@@ -33,7 +33,7 @@ def chunks(source: TextIO | Iterable[str], size: int = CHUNK) -> Iterator[str]:
     held, searched = "", 0
     for block in _blocks(source, size):
         held += block
-        cut = _last_safe_cut(held, searched)
+        cut = _last_safe_cut(held, searched) if len(held) >= size else 0
         if cut == 0 and len(held) >= LONGEST * size:
             cut = len(held)
         if cut:
