@@ -178,7 +178,7 @@ def test_mutations_give_arrays_or_the_one_error_and_never_more_than_the_library_
     oracle = pytest.importorskip("safetensors.numpy", reason="pip install safetensors")
     save_tensors(tmp_path / "a", example(), {"format": "pt"})
     whole, rng, opened = (tmp_path / "a").read_bytes(), np.random.default_rng(1), 0
-    for _ in range(600):
+    for _ in range(2000):
         data = bytearray(whole[:rng.integers(len(whole))] if rng.random() < 0.2 else whole)
         for place in rng.integers(max(len(data), 1), size=rng.integers(1, 4)):
             data[place:place + 1] = bytes(rng.choice(list(b'0123456789{}[]",:\x00\xffBF'), 1).tolist())
@@ -188,7 +188,7 @@ def test_mutations_give_arrays_or_the_one_error_and_never_more_than_the_library_
         except InputError:
             continue
         opened += 1
-        if not any(b'"BF16"' in data for _ in "x"):
+        if b'"BF16"' not in data:
             assert {n: x.tobytes() for n, x in oracle.load(bytes(data)).items()} == {
                 n: x.tobytes() for n, x in loaded.items()}
-    assert opened > 20
+    assert opened > 100

@@ -5,6 +5,8 @@ summed over k in one order that depends on K alone: a row computed alone equals 
 with any number of threads.
 """
 
+import functools
+
 import numpy as np
 from numba import carray, njit, prange, types
 
@@ -37,7 +39,7 @@ def gemm(a, b, out=None, *, accumulate=False, bias=None):
         out = np.empty((a.shape[0], b.shape[1]), np.float32)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
         raise ValueError(f"gemm: {a.shape} times {b.shape} into {out.shape} does not fit")
-    if out.strides[1] != FLOAT_BYTES and out.shape[1] > 1:
+    if out.size and out.shape[1] > 1 and out.strides[1] != FLOAT_BYTES:
         raise ValueError(f"gemm: out needs rows without gaps, got strides {out.strides}")
     products(a, _ONE_MATRIX, b, _ONE_MATRIX, out[None], accumulate, bias)
     return out
@@ -48,22 +50,28 @@ def products(a, a_offsets, b, b_offsets, out, accumulate=False, bias=None):
     work = out.size // max(out.shape[1], 1) * max(out.shape[1], ROWS) * a.shape[1]
     bias = _NO_BIAS if bias is None else bias
     if work < SMALL or (threads := get_num_threads()) == 1:
-        _products(a, a_offsets, b, b_offsets, out, accumulate, bias, 1, scratch(WORKSPACE))
+        _compiled()(a, a_offsets, b, b_offsets, out, accumulate, bias, 1, scratch(WORKSPACE))
         return
     with parallel_lock:
-        _products(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, scratch(WORKSPACE * threads))
+        _compiled()(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, scratch(WORKSPACE * threads))
 
 
 _ONE_MATRIX = np.zeros(1, np.int64)
 _NO_BIAS = np.zeros(0, np.float32)
-_READ = [types.Array(types.float32, n, "A", readonly=True) for n in (1, 2)]
-_OFFSETS = types.Array(types.int64, 1, "A", readonly=True)
 
 
-# cache=True does not see a change in simd.py: clear __pycache__ after one.
-@njit(types.void(_READ[1], _OFFSETS, _READ[1], _OFFSETS, types.Array(types.float32, 3, "A"), types.boolean,
-                 _READ[0], types.int64, types.Array(types.float32, 1, "C")),
-      parallel=True, nogil=True, cache=True, error_model="numpy")
+@functools.cache
+def _compiled():
+    """The driver, compiled or loaded at its first use for every layout of its operands at once."""
+    array, read = types.Array, functools.partial(types.Array, readonly=True, layout="A")
+    signature = types.void(
+        read(types.float32, 2), read(types.int64, 1), read(types.float32, 2), read(types.int64, 1),
+        array(types.float32, 3, "A"), types.boolean, read(types.float32, 1), types.int64,
+        array(types.float32, 1, "C"))
+    # cache=True does not see a change in simd.py: clear __pycache__ after one.
+    return njit(signature, parallel=True, nogil=True, cache=True, error_model="numpy")(_products)
+
+
 def _products(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, workspace):
     if threads == 1:
         _share(0, 1, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace)

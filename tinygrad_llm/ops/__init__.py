@@ -1,14 +1,16 @@
-"""The table of operations: each name once, each a plain function of arrays that returns (y, backward)."""
+"""The table of operations: each name once, each a function of arrays that returns (y, backward)."""
 
 from tinygrad_llm.ops import (
     activations, attention, elementwise, losses, matmul, normalize, reductions, selection, shapes,
 )
 
 _NAMES = {
-    elementwise: "add subtract multiply divide power negative exp log sqrt abs clip maximum minimum",
+    elementwise: "add subtract multiply divide power negative exp log sqrt abs clip "
+                 "maximum minimum",
     activations: "relu sigmoid tanh silu gelu",
     reductions: "sum mean var max min",
-    shapes: "reshape transpose permute squeeze unsqueeze broadcast_to concatenate stack split getitem",
+    shapes: "reshape transpose permute squeeze unsqueeze broadcast_to concatenate stack "
+            "split getitem",
     selection: "where masked_fill embedding dropout",
     matmul: "matmul linear",
     normalize: "softmax log_softmax layer_norm rms_norm",

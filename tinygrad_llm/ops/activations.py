@@ -50,14 +50,14 @@ def gelu(x, /, *, approximate="none"):
     """y = x P(x), P the normal distribution function;   dx = (P(x) + x p(x)) dy, p its density.
 
     approximate "none": P(x) = (1 + erf(x / sqrt 2)) / 2.
-    approximate "tanh", as in GPT-2: P(x) = (1 + t) / 2, t = tanh u, u = sqrt(2 / pi) (x + 0.044715 x^3);
-    there dx = ((1 + t) / 2 + x / 2 (1 - t^2) u') dy.
+    approximate "tanh", as in GPT-2: P(x) = (1 + t) / 2 with t = tanh u,
+    u = sqrt(2 / pi) (x + 0.044715 x^3);   there dx = ((1 + t) / 2 + x / 2 (1 - t^2) u') dy.
     """
     if approximate == "tanh":
         return _gelu_tanh(x)
     if approximate != "none":
         raise ValueError(f"approximate={approximate!r}; gelu knows 'none' and 'tanh'")
-    cumulative = 0.5 * (1 + _erf(x * math.sqrt(0.5)).astype(x.dtype))
+    cumulative = 0.5 * (1 + np.asarray(_erf(x * math.sqrt(0.5)), x.dtype))
 
     def backward(dy):
         density = np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))

@@ -1,6 +1,7 @@
-"""Scaled dot-product attention: each query reads a weighted mean of the values. Vaswani et al. 2017, section 3.2.
+"""Scaled dot-product attention: each query reads a weighted mean of the values.
 
-One function for every model: causal (GPT), padded (BERT), cross (encoder-decoder), grouped keys (Llama).
+Vaswani et al. 2017, arXiv 1706.03762, section 3.2. One function for every model: causal (GPT), padded
+(BERT), cross (encoder-decoder), grouped keys (Llama).
 """
 
 import math
@@ -15,11 +16,12 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     """y = W v, W = softmax(scale q k^T) over the keys that are allowed;   with dW = dy v^T:
 
     dS = W (dW - sum_s W dW),  dq = scale dS k,  dk = scale dS^T q,  dv = W^T dy.
-    q (B, H, T, D), k and v (B, G, S, D) with H a multiple of G (each key head serves H/G query heads), y like q.
-    mask: bool, True = may attend, broadcast to (B, H, T, S). is_causal: query t sees keys s <= t + S - T, so
-    the last query sees all. A query that may see no key gives 0. dropout_p drops entries of W. scale: 1/sqrt(D).
+    q (B, H, T, D), k and v (B, G, S, D) with H a multiple of G: each key head serves H/G query heads.
+    y is shaped like q. mask: bool, True = may attend, broadcast to (B, H, T, S). is_causal: query t
+    sees keys s <= t + S - T, so the last query sees all. A query that may see no key gives 0.
+    dropout_p drops entries of W. scale: 1/sqrt(D) unless given.
     """
-    check_attention(q, k, v, dropout_p)
+    check_attention(q, k, v, mask, dropout_p)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     groups = q.shape[1] // k.shape[1]
     k_all, v_all = np.repeat(k, groups, axis=1), np.repeat(v, groups, axis=1)
@@ -56,22 +58,33 @@ def allowed_keys(shape, mask, is_causal):
     return causal if mask is None else causal & mask
 
 
-def check_attention(q, k, v, dropout_p):
+def check_attention(q, k, v, mask, dropout_p):
     """Raise where shapes do not fit, with the shapes."""
     check_probability(dropout_p)
     if not q.ndim == k.ndim == v.ndim == 4:
         raise ValueError(f"attention takes (B, H, T, D); got q {q.shape}, k {k.shape}, v {v.shape}")
     fits = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
     if not fits or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch and width "
-                         "must be equal, and the query heads a multiple of the key heads")
+        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch and "
+                         "width must be equal, and the query heads a multiple of the key heads")
+    if mask is not None:
+        _check_mask(mask, (*q.shape[:3], k.shape[2]))
+
+
+def _check_mask(mask, shape):
+    if mask.dtype != bool:
+        raise ValueError(f"attention: the mask is {mask.dtype}, but bool is needed: True = may attend")
+    fits = mask.ndim <= 4 and all(m in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1]))
+    if not fits:
+        raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to {shape}")
 
 
 def _kept(weights, dropout_p, seed):
-    """What dropout leaves of each weight: 0 or 1 / (1 - p), in the weights' dtype; the number 1 without dropout."""
+    """What dropout leaves of each weight: 0 or 1 / (1 - p); without dropout the number 1."""
     if dropout_p == 0:
         return 1
-    return keep(weights.shape, p=dropout_p, seed=seed) * np.asarray(1 / (1 - dropout_p), weights.dtype)
+    scale = np.asarray(1 / (1 - dropout_p), weights.dtype)
+    return keep(weights.shape, p=dropout_p, seed=seed) * scale
 
 
 def _sum_groups(gradient, groups):

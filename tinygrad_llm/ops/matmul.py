@@ -1,4 +1,4 @@
-"""Matrix products, where a transformer spends nearly all of its time. Backward is two more products."""
+"""Matrix products, where a transformer spends its time. Backward is two more products."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ import numpy as np
 def matmul(a, b, /):
     """y = a b;   da = dy b^T,  db = a^T dy.
 
-    Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a row on
-    the left, for a column on the right.
+    Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a
+    row on the left, for a column on the right.
     """
     y = a @ b
 

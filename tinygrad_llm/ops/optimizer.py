@@ -1,4 +1,4 @@
-"""The update of the weights. It has no backward: it is the one place that writes into arrays it was given."""
+"""The update of the weights. It has no backward, and it alone writes into arrays it was given."""
 
 import math
 

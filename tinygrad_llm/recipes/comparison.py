@@ -17,5 +17,6 @@ def baselines(run: Run) -> dict[str, float]:
     text = run.tokenizer.decode_bytes(held_out.tolist())
     rows = {"gzip": gzip_bits_per_byte(text)}
     for name, order in (("bigram", 2), ("trigram", 3)):
-        rows[name] = ngram_bits_per_byte(train_ids, held_out, len(text), order=order)
+        rows[name] = ngram_bits_per_byte(train_ids, held_out, len(text), order=order,
+                                         vocab_size=run.tokenizer.vocab_size)
     return rows
