@@ -14,7 +14,7 @@ from tinygrad_llm.text.bpe import merge
 from tinygrad_llm.text.patterns import PATTERNS
 
 CORPUS = ["It was the best of times, it was the worst of times; naïve Füße, 語 語 😀😀 1999 2000\n"]
-SMALL = BPETokenizer.train(CORPUS * 3, 320, special_tokens=["<|endoftext|>", "a b"])
+SMALL = BPETokenizer.train(CORPUS * 3, 300, special_tokens=["<|endoftext|>", "a b"])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def merge_slowly(ids, ranks, made):
 
 
 def test_gpt2_by_hand(gpt2):
-    """The ids of "Hello world" that GPT-2's users know, and why: ' world' is one token of 50,257."""
+    """The ids of "Hello world" that GPT-2's users know: ' world' with its space is one token."""
     assert gpt2.encode("Hello world") == [15496, 995]
     assert gpt2.token_bytes(995) == b" world"
     assert gpt2.vocab_size == 50257
@@ -55,10 +55,8 @@ def test_merge_equals_the_definition():
     for _ in range(500):
         pairs = [(rng.randrange(8), rng.randrange(8)) for _ in range(12)]
         ranks = {pair: rank for rank, pair in enumerate(dict.fromkeys(pairs))}
-        made = [rng.randrange(8) for _ in ranks] if rng.random() < 0.5 else range(8, 8 + len(ranks))
+        made = [rng.randrange(12) for _ in ranks]
         ids = rng.choices(range(8), k=rng.randrange(30))
-        if any(made[rank] in pair for pair, rank in ranks.items()):
-            continue
         assert merge(ids, ranks, made) == merge_slowly(ids, ranks, made)
 
 
@@ -91,7 +89,7 @@ def test_special_tokens_only_when_allowed(gpt2, their_gpt2):
 
 
 @given(st.text())
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_round_trip_of_text(text):
     assert SMALL.decode(SMALL.encode(text)) == text
     assert SMALL.decode(SMALL.encode(text, allowed_special="all")) == text
@@ -104,10 +102,10 @@ def test_every_id_round_trips():
 
 
 def test_vocabulary_is_bytes_then_merges_then_special_tokens():
-    assert SMALL.vocab_size == 320
-    assert SMALL.special_tokens == {"<|endoftext|>": 318, "a b": 319}
-    assert SMALL.token_bytes(319) == b"a b"
-    assert SMALL.encode("a b", {"a b"}) == [319]
+    assert SMALL.vocab_size == 300
+    assert SMALL.special_tokens == {"<|endoftext|>": 298, "a b": 299}
+    assert SMALL.token_bytes(299) == b"a b"
+    assert SMALL.encode("a b", {"a b"}) == [299]
 
 
 def test_the_cache_forgets_but_stays_right(monkeypatch):

@@ -85,7 +85,7 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
 
 
 class Entry(NamedTuple):
-    """A tensor: its dtype as the format calls it, its shape, where it begins, where it has ended."""
+    """A tensor: its dtype as the format calls it, its shape, where it begins and where it ends."""
 
     dtype: str
     shape: tuple[int, ...]

@@ -1,6 +1,6 @@
-"""A GPT in the words of transformers' GPT2LMHeadModel: its config.json, and its tensors' names and shapes.
+"""A GPT as transformers' GPT2LMHeadModel describes it: config.json, tensor names and shapes.
 
-It opens no file. A value of config.json that GPT does not implement is refused, never read as another.
+It opens no file. What GPT would compute differently is refused by name, never read as another.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from tinygrad_llm.config import from_mapping
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 
-PREFIX = "transformer."
+PREFIX, HEAD = "transformer.", "lm_head.weight"
 BUFFERS = (".attn.bias", ".attn.masked_bias")  # causal masks that old files hold
-DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-DROPOUT = 0.1  # GPT2Config's default
+DROPOUTS, DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1  # GPT2Config's default
 SIZES = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
 OPTIONS = ("bias", "qkv_bias", "tie_word_embeddings", "layer_norm_epsilon")
 
@@ -31,7 +30,7 @@ IMPLEMENTED = {  # the values that GPT computes; the first is what a missing key
     "quantization_config": (None,),
 }
 
-BLOCK = {  # name there: name here, shape there in units of n_embd
+BLOCK = {  # name there: (name here, shape there in units of n_embd)
     "ln_1.weight": ("ln_1.weight", (1,)),
     "ln_1.bias": ("ln_1.bias", (1,)),
     "attn.c_attn.weight": ("attn.in_proj.weight", (1, 3)),
@@ -48,56 +47,77 @@ BLOCK = {  # name there: name here, shape there in units of n_embd
 
 
 class Slot(NamedTuple):
-    """A tensor of a GPT2LMHeadModel. transposed: stored (in, out), as Conv1D does, where Linear has (out, in)."""
+    """A tensor of GPT2LMHeadModel; a block's matrices are stored (in, out), transposed to ours."""
 
-    name: str  # without PREFIX
+    name: str  # there, without PREFIX
     parameter: str  # the path in our model
     shape: tuple[int, ...]  # there
     transposed: bool
+    in_model: bool  # False for a bias that our model does not have, and for a tied head
 
 
 def slots(config: GPTConfig) -> Iterator[Slot]:
-    """Every tensor, biases included: GPT2LMHeadModel always has them."""
-    width = config.n_embd
-    yield Slot("wte.weight", "wte.weight", (config.vocab_size, width), False)
-    yield Slot("wpe.weight", "wpe.weight", (config.n_positions, width), False)
+    """Every tensor that a GPT2LMHeadModel of this size has; it always has biases and a head."""
+    width, tied = config.n_embd, config.tie_word_embeddings
+    yield Slot("wte.weight", "wte.weight", (config.vocab_size, width), False, True)
+    yield Slot("wpe.weight", "wpe.weight", (config.n_positions, width), False, True)
     for i in range(config.n_layer):
         for name, (parameter, units) in BLOCK.items():
-            shape = tuple(n * width for n in units)
-            yield Slot(f"h.{i}.{name}", f"h.{i}.{parameter}", shape, len(shape) == 2)
-    yield Slot("ln_f.weight", "ln_f.weight", (width,), False)
-    yield Slot("ln_f.bias", "ln_f.bias", (width,), False)
-    if not config.tie_word_embeddings:
-        yield Slot("lm_head.weight", "lm_head.weight", (config.vocab_size, width), False)
+            biased = config.bias and (config.qkv_bias or name != "attn.c_attn.bias")
+            yield Slot(f"h.{i}.{name}", f"h.{i}.{parameter}", tuple(n * width for n in units),
+                       len(units) == 2, biased or not name.endswith(".bias"))
+    yield Slot("ln_f.weight", "ln_f.weight", (width,), False, True)
+    yield Slot("ln_f.bias", "ln_f.bias", (width,), False, config.bias)
+    yield Slot(HEAD, HEAD, (config.vocab_size, width), False, not tied)
 
 
 def to_tensors(model: GPT) -> dict[str, np.ndarray]:
-    """The model's arrays under transformers' names; a bias that the model does not have is stored as zeros."""
+    """The model's arrays under transformers' names; a bias that it does not have becomes zeros."""
     arrays, tensors = model.state_dict(), {}
     for slot in slots(model.config):
-        array = arrays.get(slot.parameter)
-        if array is None:
-            array = np.zeros(slot.shape, np.float32)
-        name = slot.name if slot.name == "lm_head.weight" else PREFIX + slot.name
-        tensors[name] = array.T if slot.transposed else array
+        if slot.in_model:
+            array = arrays[slot.parameter]
+            name = HEAD if slot.name == HEAD else PREFIX + slot.name
+            tensors[name] = array.T if slot.transposed else array
+        elif slot.name != HEAD:
+            tensors[PREFIX + slot.name] = np.zeros(slot.shape, np.float32)
     return tensors
 
 
-def canonical_names(names: Iterable[str]) -> dict[str, str]:
-    """Each name without PREFIX -> the name in the file; the buffers of old files are left out."""
+def match(config: GPTConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Slot]:
+    """The slot of each name in a file, in the model's order; InputError unless all fit.
+
+    shapes: those of the file's tensors. Buffers of old files get no slot.
+    """
+    names = _short_names(shapes)
+    if config.n_layer > len(names):  # before anything of that length is made
+        raise InputError(f"n_layer is {config.n_layer}, but the file has {len(names)} tensors")
+    wanted = {slot.name: slot for slot in slots(config)}
+    if extra := sorted(names.keys() - wanted.keys()):
+        raise InputError(f"the tensor {names[extra[0]]!r:.80} has no place in this model")
+    for name, slot in wanted.items():
+        if name not in names:
+            if slot.in_model:
+                raise InputError(f"the tensor {name!r} is missing")
+        elif shapes[names[name]] != slot.shape:
+            raise InputError(f"{name} has shape {shapes[names[name]]}, but the model {slot.shape}")
+    return {names[name]: slot for name, slot in wanted.items() if name in names}
+
+
+def _short_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name without PREFIX -> the name; GPT2Model writes them without, GPT2LMHeadModel with."""
     found: dict[str, str] = {}
     for name in names:
-        if name.endswith(BUFFERS):
-            continue
         short = name.removeprefix(PREFIX)
         if short in found:
-            raise InputError(f"it holds both {found[short]!r:.80} and {name!r:.80}")
-        found[short] = name
+            raise InputError(f"the file has both {found[short]!r:.80} and {name!r:.80}")
+        if not name.endswith(BUFFERS):
+            found[short] = name
     return found
 
 
 def to_config(config: GPTConfig) -> dict[str, Any]:
-    """config.json for transformers, with our keys `bias` and `qkv_bias`, which it ignores."""
+    """config.json for transformers, with two keys of ours that it ignores: bias and qkv_bias."""
     own = dataclasses.asdict(config)
     dropout = own.pop("dropout")
     return {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", **own,
@@ -106,7 +126,7 @@ def to_config(config: GPTConfig) -> dict[str, Any]:
 
 
 def from_config(document: Mapping[str, Any]) -> GPTConfig:
-    """The GPT that a config.json describes; InputError, naming the key, where it is another model."""
+    """The GPT that a config.json describes; InputError with the key where it is another model."""
     if document.get("model_type") != "gpt2":
         raise InputError(f"model_type is {document.get('model_type')!r:.40}; only 'gpt2' is read")
     for key, known in IMPLEMENTED.items():

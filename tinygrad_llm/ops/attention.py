@@ -1,7 +1,7 @@
 """Scaled dot-product attention: each query reads a weighted mean of the values.
 
-Vaswani et al. 2017, arXiv 1706.03762, section 3.2. One function for every model: causal (GPT), padded
-(BERT), cross (encoder-decoder), grouped keys (Llama).
+Vaswani et al. 2017, arXiv 1706.03762, section 3.2. One function for every model: causal (GPT),
+padded (BERT), cross (encoder-decoder), grouped keys (Llama).
 """
 
 import math
@@ -15,8 +15,8 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
                                  seed=0, scale=None):
     """y = W v, W = softmax(scale q k^T) over the keys that are allowed;   with dW = dy v^T:
 
-    dS = W (dW - sum_s W dW),  dq = scale dS k,  dk = scale dS^T q,  dv = W^T dy.
-    q (B, H, T, D), k and v (B, G, S, D) with H a multiple of G: each key head serves H/G query heads.
+    dS = scale W (dW - sum_s W dW),  dq = dS k,  dk = dS^T q,  dv = W^T dy.
+    q (B, H, T, D), k and v (B, G, S, D), H a multiple of G: each key head serves H/G query heads.
     y is shaped like q. mask: bool, True = may attend, broadcast to (B, H, T, S). is_causal: query t
     sees keys s <= t + S - T, so the last query sees all. A query that may see no key gives 0.
     dropout_p drops entries of W. scale: 1/sqrt(D) unless given.
@@ -28,12 +28,17 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     weights = attention_weights(q, k_all, mask, is_causal, scale)  # (B, H, T, S)
     kept = _kept(weights, dropout_p, seed)
 
-    def backward(dy):
-        dv = (weights * kept).swapaxes(-1, -2) @ dy
-        dweights = (dy @ v_all.swapaxes(-1, -2)) * kept
-        dscores = weights * (dweights - np.sum(weights * dweights, axis=-1, keepdims=True)) * scale
-        dq, dk = dscores @ k_all, dscores.swapaxes(-1, -2) @ q
-        return dq, _sum_groups(dk, groups), _sum_groups(dv, groups)
+    def backward(dy, needs):
+        dq = dk = dv = None
+        if needs[2]:
+            dv = _sum_groups((weights * kept).swapaxes(-1, -2) @ dy, groups)
+        if needs[0] or needs[1]:
+            dweights = (dy @ v_all.swapaxes(-1, -2)) * kept
+            mean = np.sum(weights * dweights, axis=-1, keepdims=True)
+            dscores = weights * (dweights - mean) * scale
+            dq = dscores @ k_all if needs[0] else None
+            dk = _sum_groups(dscores.swapaxes(-1, -2) @ q, groups) if needs[1] else None
+        return dq, dk, dv
     return (weights * kept) @ v_all, backward
 
 
@@ -50,7 +55,7 @@ def attention_weights(q, k, mask, is_causal, scale):
 
 
 def allowed_keys(shape, mask, is_causal):
-    """The keys each query may see as a bool array that broadcasts to (B, H, T, S), or None for all."""
+    """The keys each query may see: a bool array that broadcasts to (B, H, T, S), or None for all."""
     if not is_causal:
         return mask
     queries, keys = shape[-2:]
@@ -65,15 +70,15 @@ def check_attention(q, k, v, mask, dropout_p):
         raise ValueError(f"attention takes (B, H, T, D); got q {q.shape}, k {k.shape}, v {v.shape}")
     fits = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
     if not fits or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch and "
-                         "width must be equal, and the query heads a multiple of the key heads")
+        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch "
+                         "and width must be equal, the query heads a multiple of the key heads")
     if mask is not None:
         _check_mask(mask, (*q.shape[:3], k.shape[2]))
 
 
 def _check_mask(mask, shape):
     if mask.dtype != bool:
-        raise ValueError(f"attention: the mask is {mask.dtype}, but bool is needed: True = may attend")
+        raise ValueError(f"attention: the mask is {mask.dtype}; it must be bool, True = may attend")
     fits = mask.ndim <= 4 and all(m in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1]))
     if not fits:
         raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to {shape}")

@@ -37,12 +37,17 @@ def divide(a, b, /):
 
 
 def power(a, b, /):
-    """y = a^b;   da = b a^(b-1) dy,  db = y log(a) dy."""
+    """y = a^b;   da = b a^(b-1) dy,  db = y log(a) dy; da is 0 where b = 0, db where a = 0 <= b."""
     y = a ** b
 
     def backward(dy, needs):
-        da = dy * b * a ** (b - 1) if needs[0] else None
-        return da, dy * y * np.log(a) if needs[1] else None
+        base, exponent = np.asarray(a, y.dtype), np.asarray(b, y.dtype)
+        da = db = None
+        if needs[0]:
+            da = dy * exponent * base ** np.where(exponent == 0, 1, exponent - 1)
+        if needs[1]:
+            db = dy * y * np.log(np.where((base == 0) & (exponent >= 0), 1, base))
+        return da, db
     return y, backward
 
 
@@ -86,7 +91,10 @@ def abs(x, /):
 
 
 def clip(x, /, *, min=None, max=None):
-    """y = x moved into [min, max];   dx = dy where x was inside, else 0."""
+    """y = x moved into [min, max];   dx = dy where x was inside, else 0. One bound may be None."""
+    if min is None and max is None:
+        raise ValueError("clip: min and max are both None; give at least one bound")
+
     def backward(dy):
         inside = np.ones(x.shape, bool)
         if min is not None:
@@ -98,7 +106,7 @@ def clip(x, /, *, min=None, max=None):
 
 
 def maximum(a, b, /):
-    """y = the larger of a and b;   dy goes to the larger one, half to each where they are equal."""
+    """y = the larger of a and b;   dy goes to it, or half to each where they are equal."""
     def backward(dy):
         share = np.where(a == b, 0.5, a > b).astype(dy.dtype)
         return dy * share, dy * (1 - share)
@@ -106,7 +114,7 @@ def maximum(a, b, /):
 
 
 def minimum(a, b, /):
-    """y = the smaller of a and b;   dy goes to the smaller one, half to each where they are equal."""
+    """y = the smaller of a and b;   dy goes to it, or half to each where they are equal."""
     def backward(dy):
         share = np.where(a == b, 0.5, a < b).astype(dy.dtype)
         return dy * share, dy * (1 - share)

@@ -10,7 +10,8 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows,
 
     dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
-    logits (..., V), targets (...) of ids; rows whose target is `ignore_index` do not count. reduction: "mean" or "sum".
+    logits (..., V), targets (...) of ids; rows whose target is `ignore_index` do not count.
+    reduction: "mean" or "sum".
     """
     counts = check_targets(logits, targets, ignore_index, reduction)
     rows = logits.reshape(-1, logits.shape[-1])
@@ -19,34 +20,37 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     log_p, _ = log_softmax(rows[index])
     divisor = len(index) if reduction == "mean" else 1
     y = -np.sum(log_p[np.arange(len(index)), chosen]) * (1 / divisor)
+    shape = logits.shape
 
     def backward(dy):
         gradient = np.exp(log_p)
         gradient[np.arange(len(index)), chosen] -= 1
-        drows = np.zeros_like(rows)
+        drows = np.zeros((len(counts), shape[-1]), gradient.dtype)
         drows[index] = gradient * (dy * (1 / divisor))
-        return (drows.reshape(logits.shape),)
+        return (drows.reshape(shape),)
     return np.asarray(y, logits.dtype), backward
 
 
 def check_targets(logits, targets, ignore_index, reduction):
     """Which rows count, flat; raises where the targets do not fit the logits."""
     if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of {logits.shape}")
+        raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of "
+                         f"{logits.shape}, which have one more axis, the vocabulary")
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction={reduction!r}; cross_entropy knows 'mean' and 'sum'")
     counts = targets.reshape(-1) != ignore_index
     check_ids(targets.reshape(-1)[counts], logits.shape[-1], "cross_entropy")
     if reduction == "mean" and not counts.any():
-        raise ValueError(f"cross_entropy: no target counts (all {targets.size} are {ignore_index}), so there "
-                         "is no mean; use reduction='sum' or drop the batch")
+        raise ValueError(f"cross_entropy: no target counts (all {targets.size} are {ignore_index}), "
+                         "so there is no mean; use reduction='sum' or drop the batch")
     return counts
 
 
 def mse_loss(a, b, /):
     """y = mean (a - b)^2;   da = 2 (a - b) dy / n,  db = -da. Equal shapes."""
-    if np.shape(a) != np.shape(b):
-        raise ValueError(f"mse_loss: shapes {np.shape(a)} and {np.shape(b)} differ")
+    if np.shape(a) != np.shape(b) or np.size(a) == 0:
+        raise ValueError(f"mse_loss: shapes {np.shape(a)} and {np.shape(b)}; it needs two equal "
+                         "shapes with at least one value")
     difference = a - b
 
     def backward(dy):

@@ -52,6 +52,6 @@ def linear(x, weight, bias, /):
 
 def check_linear(x, weight):
     """Raise where x's last axis does not fit the weight."""
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: x of shape {x.shape} has width {x.shape[-1]}, "
-                         f"but the weight of shape {weight.shape} takes {weight.shape[1]}")
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: x of shape {x.shape} does not fit the weight of shape "
+                         f"{weight.shape}; x (..., K) needs a weight (N, K)")

@@ -29,15 +29,18 @@ def layer_norm(x, weight, bias, /, *, eps=1e-5):
     dx = (g - mean(g) - n mean(g n)) / s,  dw = sum of dy n,  db = sum of dy over the rows.
     x (..., D), weight (D,), bias (D,) or None. Ba, Kiros and Hinton 2016, arXiv 1607.06450.
     """
-    centred = x - np.mean(x, axis=-1, keepdims=True)
-    inverse = 1 / np.sqrt(np.mean(centred * centred, axis=-1, keepdims=True) + eps)
+    check_norm("layer_norm", x, weight, bias)
+    centred = x - _mean(x)
+    inverse = 1 / np.sqrt(_mean(centred * centred) + eps)
     n = centred * inverse
 
-    def backward(dy):
-        g = dy * weight
-        dx = g - np.mean(g, axis=-1, keepdims=True) - n * np.mean(g * n, axis=-1, keepdims=True)
-        dbias = None if bias is None else _sum_rows(dy)
-        return dx * inverse, _sum_rows(dy * n), dbias
+    def backward(dy, needs):
+        dx = None
+        if needs[0]:
+            g = dy * weight
+            dx = g - _mean(g) - n * _mean(g * n)
+            dx *= inverse
+        return (dx, _sum_rows(dy * n) if needs[1] else None, _sum_rows(dy) if needs[2] else None)
     y = n * weight
     return y if bias is None else y + bias, backward
 
@@ -48,13 +51,30 @@ def rms_norm(x, weight, /, *, eps=1e-6):
     dx = (g - n mean(g n)) / s,  dw = sum of dy n over the rows.
     x (..., D), weight (D,). Zhang and Sennrich 2019, arXiv 1910.07467.
     """
-    inverse = 1 / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+    check_norm("rms_norm", x, weight, None)
+    inverse = 1 / np.sqrt(_mean(x * x) + eps)
     n = x * inverse
 
-    def backward(dy):
-        g = dy * weight
-        return (g - n * np.mean(g * n, axis=-1, keepdims=True)) * inverse, _sum_rows(dy * n)
+    def backward(dy, needs):
+        dx = None
+        if needs[0]:
+            g = dy * weight
+            dx = (g - n * _mean(g * n)) * inverse
+        return dx, _sum_rows(dy * n) if needs[1] else None
     return n * weight, backward
+
+
+def check_norm(name, x, weight, bias):
+    """Raise where x's rows and the parameters differ in length, or have none."""
+    rows = x.shape[-1:]
+    if rows in ((), (0,)) or weight.shape != rows or bias is not None and bias.shape != rows:
+        parameters = [p.shape for p in (weight, bias) if p is not None]
+        raise ValueError(f"{name}: x of shape {x.shape} does not fit parameters of {parameters}; "
+                         "x (..., D) needs parameters (D,), D at least 1")
+
+
+def _mean(x):
+    return np.mean(x, axis=-1, keepdims=True)
 
 
 def _sum_rows(x):

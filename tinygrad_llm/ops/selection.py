@@ -1,6 +1,7 @@
 """Values chosen by a condition, by an id, or by chance.
 
-Ids are checked before they index anything: compiled code has no bounds checks, and NumPy reads -1 as "the last".
+Ids are checked before they index anything: compiled code has no bounds checks, and NumPy reads -1
+as "the last".
 """
 
 import math
@@ -44,19 +45,21 @@ def dropout(x, /, *, p, seed):
     Srivastava et al. 2014. k is a function of the seed and the position, so it is not stored.
     """
     check_probability(p)
-    scale = 1 / (1 - p)
+    scale = np.asarray(1 / (1 - p), x.dtype)
 
     def backward(dy):
-        return (dy * (keep(x.shape, p=p, seed=seed) * np.asarray(scale, dy.dtype)),)
-    return x * (keep(x.shape, p=p, seed=seed) * np.asarray(scale, x.dtype)), backward
+        return (dy * (keep(dy.shape, p=p, seed=seed) * scale),)
+    return x * (keep(x.shape, p=p, seed=seed) * scale), backward
 
 
 def keep(shape, *, p, seed):
-    """The values that dropout keeps: True with probability 1 - p, from a hash of (seed, flat position).
+    """The values that dropout keeps: True with probability 1 - p, a hash of seed and flat position.
 
-    Two rounds of the 32-bit integer hash `lowbias32` (Wellons, "Prospecting for hash functions", 2018).
-    seed is an int below 2^64; positions count modulo 2^32.
+    Two rounds of the 32-bit hash `lowbias32` (Wellons, "Prospecting for hash functions", 2018).
+    0 <= seed < 2^64; positions count modulo 2^32.
     """
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"dropout seed {seed} is not in [0, 2^64)")
     position = np.arange(math.prod(shape), dtype=np.uint32)
     first, second = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     return (_mix(_mix(position ^ first) ^ second) >= threshold(p)).reshape(shape)

@@ -22,6 +22,8 @@ def transpose(x, /, *, axis0, axis1):
 
 def permute(x, /, *, axes):
     """y's axis i is x's axis axes[i];   dx: the inverse permutation of dy."""
+    if sorted(axis % x.ndim if x.ndim else axis for axis in axes) != list(range(x.ndim)):
+        raise ValueError(f"permute: axes {tuple(axes)} are no order of the {x.ndim} axes of {x.shape}")
     inverse = np.argsort([axis % x.ndim for axis in axes])
 
     def backward(dy):

@@ -133,8 +133,8 @@ def _from_word_level(document: Mapping[str, Any], special: Mapping[str, int]) ->
              **{key: (value,) for key, value in _EACH_CHARACTER.items()})
     _require("decoder", document.get("decoder"), type=("Fuse",))
     ids, unknown = _ordinary(model, special), model.get("unk_token")
-    if unknown in ids or unknown in special:
-        raise InputError(f"a token for unknown characters ({unknown!r:.60}) is not supported")
+    if not isinstance(unknown, str) or unknown in ids or unknown in special:
+        raise InputError(f"unk_token = {unknown!r:.60}: unknown characters must have no token")
     if wrong := [name for name in ids if len(name) != 1 or "\ud800" <= name <= "\udfff"]:
         raise InputError(f"token {wrong[0]!r:.60} is not a character; words are not supported")
     return Contents("characters", {name.encode(): index for name, index in ids.items()}, special)
@@ -169,7 +169,7 @@ def _pattern(pre_tokenizer: object) -> str | None:
     parts = [pre_tokenizer]
     if isinstance(pre_tokenizer, dict) and pre_tokenizer.get("type") == "Sequence":
         _require("pre_tokenizer", pre_tokenizer, type=("Sequence",), pretokenizers=_ANY)
-        parts = _list("pretokenizers", pre_tokenizer["pretokenizers"])
+        parts = _list("pretokenizers", pre_tokenizer.get("pretokenizers"))
     if len(parts) == 1:
         _require_byte_level("pre_tokenizer", parts[0], (False,), _FLAG)
         return None if parts[0].get("use_regex") is False else "gpt2"
@@ -202,7 +202,7 @@ def _require(where: str, part: object, **allowed: Any) -> None:
     """Check that `part` has only the keys in `allowed`, with the values there; absent is None."""
     if not isinstance(part, dict):
         raise InputError(f"{where} is {part!r:.60}, but an object {{...}} is needed")
-    for key in part.keys() | allowed.keys():
+    for key in [*allowed, *part]:
         value = part.get(key)
         options = allowed.get(key, _ABSENT)
         if options is not _ANY and not any(type(value) is type(o) and value == o for o in options):
