@@ -28,7 +28,7 @@ LAYOUTS = {
 def example():
     rng = np.random.default_rng(0)
     return {"weights": rng.standard_normal((3, 5), dtype=np.float32), "ids": np.arange(7),
-            "flag": np.array([True, False, True]), "half": np.float16([1.5, -2]), "wide": np.ones(2)}
+            "flag": np.array([True, False]), "half": np.float16([1.5, -2]), "wide": np.ones(2)}
 
 
 def file_with(header, data=b""):
@@ -174,11 +174,11 @@ def test_a_header_that_promises_much_allocates_little(tmp_path):
     tracemalloc.stop()
 
 
-def test_mutations_give_arrays_or_the_one_error_and_never_more_than_the_library_accepts(tmp_path):
+def test_mutated_files_give_the_one_error_or_what_the_library_reads(tmp_path):
     oracle = pytest.importorskip("safetensors.numpy", reason="pip install safetensors")
     save_tensors(tmp_path / "a", example(), {"format": "pt"})
     whole, rng, opened = (tmp_path / "a").read_bytes(), np.random.default_rng(1), 0
-    for _ in range(2000):
+    for _ in range(1000):
         data = bytearray(whole[:rng.integers(len(whole))] if rng.random() < 0.2 else whole)
         for place in rng.integers(max(len(data), 1), size=rng.integers(1, 4)):
             data[place:place + 1] = bytes(rng.choice(list(b'0123456789{}[]",:\x00\xffBF'), 1).tolist())
@@ -191,4 +191,4 @@ def test_mutations_give_arrays_or_the_one_error_and_never_more_than_the_library_
         if b'"BF16"' not in data:
             assert {n: x.tobytes() for n, x in oracle.load(bytes(data)).items()} == {
                 n: x.tobytes() for n, x in loaded.items()}
-    assert opened > 100
+    assert opened > 50

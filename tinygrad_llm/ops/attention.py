@@ -55,7 +55,7 @@ def attention_weights(q, k, mask, is_causal, scale):
 
 
 def allowed_keys(shape, mask, is_causal):
-    """The keys each query may see: a bool array that broadcasts to (B, H, T, S), or None for all."""
+    """The keys each query may see: bools that broadcast to (B, H, T, S), or None for all."""
     if not is_causal:
         return mask
     queries, keys = shape[-2:]

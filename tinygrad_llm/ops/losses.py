@@ -41,8 +41,8 @@ def check_targets(logits, targets, ignore_index, reduction):
     counts = targets.reshape(-1) != ignore_index
     check_ids(targets.reshape(-1)[counts], logits.shape[-1], "cross_entropy")
     if reduction == "mean" and not counts.any():
-        raise ValueError(f"cross_entropy: no target counts (all {targets.size} are {ignore_index}), "
-                         "so there is no mean; use reduction='sum' or drop the batch")
+        raise ValueError(f"cross_entropy: none of {targets.size} targets counts (ignore_index "
+                         f"{ignore_index}), so there is no mean; drop the batch or use 'sum'")
     return counts
 
 

@@ -24,7 +24,7 @@ def matmul(a, b, /):
 
 
 def as_matrices(a, b, dy):
-    """a, b and dy with a vector a as a row, a vector b as a column, and dy's missing axes put back."""
+    """a, b and dy with a vector a as a row, a vector b as a column, and dy's lost axes put back."""
     if b.ndim == 1:
         b, dy = b[:, None], dy[..., None]
     if a.ndim == 1:

@@ -5,11 +5,12 @@ import math
 import numpy as np
 
 
-def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step, scale=1.0):
+def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step,
+          scale=1.0):
     """w <- (1 - lr decay) w - lr m' / (sqrt(v') + eps), all in place, flat arrays of one length.
 
-    g = scale * gradient (clipping);  m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2;
-    m' = m / (1 - beta1^step), v' = v / (1 - beta2^step). step counts from 1.
+    g = scale * gradient (clipping);  m <- beta1 m + (1 - beta1) g,  m' = m / (1 - beta1^step);
+    v <- beta2 v + (1 - beta2) g^2,  v' = v / (1 - beta2^step). step counts from 1.
     Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2, the decay scaled as PyTorch does.
     """
     g = gradients * scale

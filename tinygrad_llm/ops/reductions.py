@@ -32,11 +32,12 @@ def mean(x, /, *, axis=None, keepdims=False):
 def var(x, /, *, axis=None, correction=1, keepdims=False):
     """y = sum_i (x_i - mean)^2 / m;   dx_i = 2 (x_i - mean) dy / m, with m = n - correction.
 
-    correction 1 (PyTorch's default) estimates a population's variance from a sample; 0 is NumPy's.
+    correction 1, PyTorch's default, estimates a population's variance from a sample; 0 is NumPy's.
     """
     n = _count(x, axis)
     if n <= correction:
-        raise ValueError(f"var over {n} values with correction={correction} divides by {n - correction}")
+        raise ValueError(f"var over {n} values with correction={correction} divides by "
+                         f"{n - correction}")
     centred = x - np.mean(x, axis=axis, keepdims=True)
 
     def backward(dy):

@@ -4,12 +4,15 @@ Forward returns views wherever NumPy can; nothing here may write into what it re
 """
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 
 def reshape(x, /, *, shape):
     """y = x in the given shape, one entry of which may be -1;   dx = dy in x's shape."""
+    before = x.shape
+
     def backward(dy):
-        return (dy.reshape(x.shape),)
+        return (dy.reshape(before),)
     return x.reshape(shape), backward
 
 
@@ -22,31 +25,39 @@ def transpose(x, /, *, axis0, axis1):
 
 def permute(x, /, *, axes):
     """y's axis i is x's axis axes[i];   dx: the inverse permutation of dy."""
-    if sorted(axis % x.ndim if x.ndim else axis for axis in axes) != list(range(x.ndim)):
-        raise ValueError(f"permute: axes {tuple(axes)} are no order of the {x.ndim} axes of {x.shape}")
-    inverse = np.argsort([axis % x.ndim for axis in axes])
+    order = normalize_axis_tuple(axes, x.ndim)
+    if len(order) != x.ndim:
+        raise ValueError(f"permute: {len(order)} axes {axes} for {x.ndim} axes of shape {x.shape}")
+    inverse = np.argsort(order)
 
     def backward(dy):
         return (dy.transpose(inverse),)
-    return x.transpose(axes), backward
+    return x.transpose(order), backward
 
 
 def squeeze(x, /, *, axis=None):
     """y = x without its axes of size 1 (all of them, or `axis`);   dx = dy in x's shape."""
+    before = x.shape
+    dropped = () if axis is None else normalize_axis_tuple(axis, x.ndim)
+    if any(before[a] != 1 for a in dropped):
+        raise ValueError(f"squeeze: axis {axis} of shape {before} is not of size 1")
+
     def backward(dy):
-        return (dy.reshape(x.shape),)
+        return (dy.reshape(before),)
     return np.squeeze(x, axis), backward
 
 
 def unsqueeze(x, /, *, axis):
     """y = x with a new axis of size 1;   dx = dy without it."""
+    before = x.shape
+
     def backward(dy):
-        return (dy.reshape(x.shape),)
+        return (dy.reshape(before),)
     return np.expand_dims(x, axis), backward
 
 
 def broadcast_to(x, /, *, shape):
-    """y = x repeated to `shape` by NumPy's rule;   dx = dy summed over the repetitions (by the tape)."""
+    """y = x repeated to `shape`, NumPy's rule;   dx = dy, which the tape sums."""
     def backward(dy):
         return (dy,)
     return np.broadcast_to(x, shape), backward
@@ -54,15 +65,18 @@ def broadcast_to(x, /, *, shape):
 
 def concatenate(*arrays, axis=0):
     """y = the arrays one after another along `axis`;   each gets its own part of dy."""
+    y = np.concatenate(arrays, axis)
     ends = np.cumsum([a.shape[axis] for a in arrays])[:-1]
 
     def backward(dy):
         return np.split(dy, ends, axis)
-    return np.concatenate(arrays, axis), backward
+    return y, backward
 
 
 def stack(*arrays, axis=0):
     """y = the arrays along a new axis;   array i gets dy's slice i."""
+    if len({a.shape for a in arrays}) != 1:
+        raise ValueError(f"stack: the shapes {[a.shape for a in arrays]} are not one and the same")
     y = np.stack(arrays, axis)
 
     def backward(dy):
@@ -75,11 +89,13 @@ def split(x, /, *, sizes, axis=0):
 
     sizes: an int for parts of that size (the last may be smaller), or the list of sizes.
     """
-    length = x.shape[axis]
+    length = x.shape[normalize_axis_index(axis, x.ndim)]
     if isinstance(sizes, int):
-        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
-    if sum(sizes) != length:
-        raise ValueError(f"sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} has {length}")
+        if sizes < 1:
+            raise ValueError(f"split: parts of size {sizes}; the size must be at least 1")
+        sizes = [min(sizes, length - start) for start in range(0, length, sizes)] or [0]
+    if sum(sizes) != length or min(sizes) < 0:
+        raise ValueError(f"split: sizes {list(sizes)} do not add up to axis {axis} of {x.shape}")
 
     def backward(dys):
         return (np.concatenate(dys, axis),)
@@ -87,9 +103,11 @@ def split(x, /, *, sizes, axis=0):
 
 
 def getitem(x, /, *, index):
-    """y = x[index], NumPy's basic, integer and boolean indexing;   dx = 0, plus dy where y was read."""
+    """y = x[index], basic, integer or boolean as NumPy's;   dx = 0 plus dy where y was read."""
+    shape = x.shape
+
     def backward(dy):
-        dx = np.zeros(x.shape, dy.dtype)
+        dx = np.zeros(shape, dy.dtype)
         if _is_basic(index):
             dx[index] = dy
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import operator
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Tokenizer:
         return len(self.contents.tokens)
 
     @property
-    def special_tokens(self) -> Mapping[str, int]:
+    def special_tokens(self) -> dict[str, int]:
         """The id of each special token."""
         return dict(self.contents.special_tokens)
 

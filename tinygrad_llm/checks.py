@@ -1,0 +1,84 @@
+"""What an operation refuses, and what it says: the same for the readable op and for its compiled twin.
+
+Compiled code has no bounds checks, and NumPy reads -1 as "the last": ids are checked before they index.
+"""
+
+import numpy as np
+
+
+def check_ids(ids, size, what):
+    """Raise where an id is no row of a table with `size` rows."""
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{what}: ids are {ids.dtype}, but integers are needed")
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        wrong = ids[(ids < 0) | (ids >= size)].flat[0]
+        raise ValueError(f"{what}: id {wrong} is outside the {size} rows of the table")
+
+
+def check_choice(what, setting, value, known):
+    """Raise where a setting is none of the values that `what` knows."""
+    if value not in known:
+        raise ValueError(f"{setting}={value!r}; {what} knows {' and '.join(map(repr, known))}")
+
+
+def check_probability(p):
+    """Dropout keeps something, so 0 <= p < 1."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout probability {p} is not in [0, 1)")
+
+
+def check_seed(seed):
+    """A seed has 64 bits."""
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"dropout seed {seed} is not in [0, 2^64)")
+
+
+def check_linear(x, weight):
+    """Raise where x's last axis does not fit the weight."""
+    if x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: x of shape {x.shape} has width {x.shape[-1]}, "
+                         f"but the weight of shape {weight.shape} takes {weight.shape[1]}")
+
+
+def check_norm(name, x, weight, bias):
+    """Raise where x's rows and the parameters differ in length, or have none."""
+    rows = x.shape[-1:]
+    if rows in ((), (0,)) or weight.shape != rows or bias is not None and bias.shape != rows:
+        parameters = [p.shape for p in (weight, bias) if p is not None]
+        raise ValueError(f"{name}: x of shape {x.shape} does not fit parameters of {parameters}; "
+                         "x (..., D) needs parameters (D,), D at least 1")
+
+
+def check_targets(logits, targets, ignore_index, reduction):
+    """Which rows count, flat; raises where the targets do not fit the logits."""
+    if targets.shape != logits.shape[:-1]:
+        raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of "
+                         f"{logits.shape}, which have one more axis, the vocabulary")
+    check_choice("cross_entropy", "reduction", reduction, ("mean", "sum"))
+    counts = targets.reshape(-1) != ignore_index
+    check_ids(targets.reshape(-1)[counts], logits.shape[-1], "cross_entropy")
+    if reduction == "mean" and not counts.any():
+        raise ValueError(f"cross_entropy: no target counts (all {targets.size} are {ignore_index}), "
+                         "so there is no mean; use reduction='sum' or drop the batch")
+    return counts
+
+
+def check_attention(q, k, v, mask, dropout_p):
+    """Raise where shapes do not fit, with the shapes."""
+    check_probability(dropout_p)
+    if not q.ndim == k.ndim == v.ndim == 4:
+        raise ValueError(f"attention takes (B, H, T, D); got q {q.shape}, k {k.shape}, v {v.shape}")
+    fits = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
+    if not fits or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch "
+                         "and width must be equal, the query heads a multiple of the key heads")
+    if mask is not None:
+        _check_mask(mask, (*q.shape[:3], k.shape[2]))
+
+
+def _check_mask(mask, shape):
+    if mask.dtype != bool:
+        raise ValueError(f"attention: the mask is {mask.dtype}; it must be bool, True = may attend")
+    fits = mask.ndim <= 4 and all(m in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1]))
+    if not fits:
+        raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to {shape}")
