@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,8 @@ def optimizer_for(model, config):
     return torch.optim.AdamW(groups, lr=config.eps, betas=(config.beta1, config.beta2), eps=config.eps)
 
 
-def train_like_ours(settings, folder: Path) -> float:
-    """Train on the tokens of a run folder as its settings say; the loss on the whole held-out part."""
+def train_like_ours(settings, folder: Path) -> tuple[float, float]:
+    """Train on a run folder's tokens as its settings say: (loss on all held-out text, seconds of the steps)."""
     tokenizer = load_tokenizer(folder)
     training, held_out = open_tokens(folder / "tokens", tokenizer=tokenizer).split(settings.run.validation)
     config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
@@ -81,6 +82,7 @@ def train_like_ours(settings, folder: Path) -> float:
     optimizer = optimizer_for(model, settings.adamw)
     batches = Batches(training, batch_size=settings.loop.batch_size, context=config.n_positions,
                       rng=np.random.default_rng(settings.run.seed))
+    start = time.perf_counter()
     for step in tqdm(range(settings.loop.steps), desc="PyTorch", leave=False):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings.loop.steps, settings.schedule)
@@ -89,9 +91,10 @@ def train_like_ours(settings, folder: Path) -> float:
         model(torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())).backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.loop.clip)
         optimizer.step()
+    seconds = time.perf_counter() - start
     total = count = 0
     with torch.no_grad():
         for inputs, targets in windows(held_out, batch_size=64, context=config.n_positions):
             loss = model(torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy()))
             total, count = total + loss.item() * targets.size, count + targets.size
-    return total / count
+    return total / count, seconds

@@ -57,6 +57,7 @@ def test_merges_that_name_no_two_tokens(merge):
 def test_fingerprint_depends_on_every_part():
     parts = dict(vocabulary=TWO, special={"<|x|>": 258}, merges=[(97, 98)], pattern="gpt2")
     changed = [{}, {"vocabulary": {**BYTES, b"ab": 257, b"abc": 256}}, {"special": {"<|y|>": 258}},
-               {"merges": []}, {"pattern": "llama3"}]
+               {"merges": []}, {"pattern": "llama3"},
+               {"vocabulary": {**TWO, b"<|x|>": 258}, "special": {}}]
     assert len({bpe(**{**parts, **change}).fingerprint() for change in changed}) == len(changed)
     assert bpe(**parts).fingerprint() == bpe(**{**parts, "merges": ((97, 98),)}).fingerprint()

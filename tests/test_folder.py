@@ -185,7 +185,7 @@ def test_mutated_folders_open_or_give_the_one_error(tmp_path):
         for _ in range(300):
             data = bytearray(whole[:rng.integers(len(whole))] if rng.random() < 0.2 else whole)
             for place in rng.integers(2500, size=rng.integers(1, 3)):
-                data[place:place + 1] = rng.choice(list(alphabet), 1).astype(np.uint8).tobytes()
+                data[place:place + 1] = bytes([rng.choice(list(alphabet))])
             (tmp_path / name).write_bytes(data)
             try:
                 load_model(tmp_path)

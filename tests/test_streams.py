@@ -55,6 +55,10 @@ def test_a_file_and_any_parts_give_the_same_text():
         assert max(map(len, cut)) <= 80
 
 
+def test_a_safe_place_where_two_parts_meet_is_found():
+    assert list(chunks(["===a", " ==="], size=4)) == ["===a", " ==="]
+
+
 def test_without_a_safe_place_chunks_stay_bounded():
     cut = list(chunks(["="] * 10_000, size=100))
     assert "".join(cut) == "=" * 10_000

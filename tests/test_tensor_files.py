@@ -181,7 +181,7 @@ def test_mutated_files_give_the_one_error_or_what_the_library_reads(tmp_path):
     for _ in range(1000):
         data = bytearray(whole[:rng.integers(len(whole))] if rng.random() < 0.2 else whole)
         for place in rng.integers(max(len(data), 1), size=rng.integers(1, 4)):
-            data[place:place + 1] = bytes(rng.choice(list(b'0123456789{}[]",:\x00\xffBF'), 1).tolist())
+            data[place:place + 1] = bytes([rng.choice(list(b"0123456789{}[],:\x00\xffBF"))])
         (tmp_path / "b").write_bytes(data)
         try:
             loaded, _ = load_tensors(tmp_path / "b")

@@ -1,6 +1,7 @@
-"""What an operation refuses, and what it says: the same for the readable op and for its compiled twin.
+"""What an operation refuses, and what it says: the same for an op and for its compiled twin.
 
-Compiled code has no bounds checks, and NumPy reads -1 as "the last": ids are checked before they index.
+Ids are checked before they index anything: compiled code has no bounds checks, and NumPy reads -1 as
+"the last".
 """
 
 import numpy as np
@@ -35,9 +36,9 @@ def check_seed(seed):
 
 def check_linear(x, weight):
     """Raise where x's last axis does not fit the weight."""
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: x of shape {x.shape} has width {x.shape[-1]}, "
-                         f"but the weight of shape {weight.shape} takes {weight.shape[1]}")
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: x of shape {x.shape} does not fit the weight of shape "
+                         f"{weight.shape}; x (..., K) needs a weight (N, K)")
 
 
 def check_norm(name, x, weight, bias):
@@ -58,8 +59,8 @@ def check_targets(logits, targets, ignore_index, reduction):
     counts = targets.reshape(-1) != ignore_index
     check_ids(targets.reshape(-1)[counts], logits.shape[-1], "cross_entropy")
     if reduction == "mean" and not counts.any():
-        raise ValueError(f"cross_entropy: no target counts (all {targets.size} are {ignore_index}), "
-                         "so there is no mean; use reduction='sum' or drop the batch")
+        raise ValueError(f"cross_entropy: none of {targets.size} targets counts (ignore_index "
+                         f"{ignore_index}), so there is no mean; drop the batch or use 'sum'")
     return counts
 
 

@@ -48,7 +48,7 @@ def gemm(a, b, out=None, *, accumulate=False, bias=None):
 def products(a, a_offsets, b, b_offsets, out, accumulate=False, bias=None):
     """out[i] (M, N) = a_i b_i + bias for matrices a_i that lie a_offsets[i] bytes after the matrix a; b_i likewise."""
     work = out.size // max(out.shape[1], 1) * max(out.shape[1], ROWS) * a.shape[1]
-    bias = _NO_BIAS if bias is None else bias
+    bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias)
     if work < SMALL or (threads := get_num_threads()) == 1:
         _compiled()(a, a_offsets, b, b_offsets, out, accumulate, bias, 1, scratch(WORKSPACE))
         return

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.checks import check_choice
+
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
@@ -53,10 +55,9 @@ def gelu(x, /, *, approximate="none"):
     approximate "tanh", as in GPT-2: P(x) = (1 + t) / 2 with t = tanh u,
     u = sqrt(2 / pi) (x + 0.044715 x^3);   there dx = ((1 + t) / 2 + x / 2 (1 - t^2) u') dy.
     """
+    check_choice("gelu", "approximate", approximate, ("none", "tanh"))
     if approximate == "tanh":
         return _gelu_tanh(x)
-    if approximate != "none":
-        raise ValueError(f"approximate={approximate!r}; gelu knows 'none' and 'tanh'")
     cumulative = 0.5 * (1 + np.asarray(_erf(x * math.sqrt(0.5)), x.dtype))
 
     def backward(dy):

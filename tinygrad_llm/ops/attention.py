@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.ops.selection import check_probability, keep
+from tinygrad_llm.checks import check_attention
+from tinygrad_llm.ops.selection import keep
 
 
 def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0,
@@ -61,27 +62,6 @@ def allowed_keys(shape, mask, is_causal):
     queries, keys = shape[-2:]
     causal = np.tri(queries, keys, keys - queries, dtype=bool)
     return causal if mask is None else causal & mask
-
-
-def check_attention(q, k, v, mask, dropout_p):
-    """Raise where shapes do not fit, with the shapes."""
-    check_probability(dropout_p)
-    if not q.ndim == k.ndim == v.ndim == 4:
-        raise ValueError(f"attention takes (B, H, T, D); got q {q.shape}, k {k.shape}, v {v.shape}")
-    fits = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
-    if not fits or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ValueError(f"attention: q {q.shape}, k {k.shape} and v {v.shape} do not fit; batch "
-                         "and width must be equal, the query heads a multiple of the key heads")
-    if mask is not None:
-        _check_mask(mask, (*q.shape[:3], k.shape[2]))
-
-
-def _check_mask(mask, shape):
-    if mask.dtype != bool:
-        raise ValueError(f"attention: the mask is {mask.dtype}; it must be bool, True = may attend")
-    fits = mask.ndim <= 4 and all(m in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1]))
-    if not fits:
-        raise ValueError(f"attention: a mask of shape {mask.shape} does not broadcast to {shape}")
 
 
 def _kept(weights, dropout_p, seed):

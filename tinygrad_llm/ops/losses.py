@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tinygrad_llm.checks import check_targets
 from tinygrad_llm.ops.normalize import log_softmax
-from tinygrad_llm.ops.selection import check_ids
 
 
 def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
@@ -29,21 +29,6 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
         drows[index] = gradient * (dy * (1 / divisor))
         return (drows.reshape(shape),)
     return np.asarray(y, logits.dtype), backward
-
-
-def check_targets(logits, targets, ignore_index, reduction):
-    """Which rows count, flat; raises where the targets do not fit the logits."""
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of "
-                         f"{logits.shape}, which have one more axis, the vocabulary")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r}; cross_entropy knows 'mean' and 'sum'")
-    counts = targets.reshape(-1) != ignore_index
-    check_ids(targets.reshape(-1)[counts], logits.shape[-1], "cross_entropy")
-    if reduction == "mean" and not counts.any():
-        raise ValueError(f"cross_entropy: none of {targets.size} targets counts (ignore_index "
-                         f"{ignore_index}), so there is no mean; drop the batch or use 'sum'")
-    return counts
 
 
 def mse_loss(a, b, /):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tinygrad_llm.checks import check_linear
+
 
 def matmul(a, b, /):
     """y = a b;   da = dy b^T,  db = a^T dy.
@@ -48,10 +50,3 @@ def linear(x, weight, bias, /):
                 dy_rows.T @ x.reshape(-1, weight.shape[1]) if needs[1] else None,
                 np.sum(dy_rows, axis=0) if needs[2] else None)
     return y, backward
-
-
-def check_linear(x, weight):
-    """Raise where x's last axis does not fit the weight."""
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: x of shape {x.shape} does not fit the weight of shape "
-                         f"{weight.shape}; x (..., K) needs a weight (N, K)")

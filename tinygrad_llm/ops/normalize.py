@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tinygrad_llm.checks import check_norm
+
 
 def softmax(x, /, *, axis=-1):
     """y_i = exp x_i / sum_j exp x_j;   dx_i = y_i (dy_i - sum_j y_j dy_j)."""
@@ -62,15 +64,6 @@ def rms_norm(x, weight, /, *, eps=1e-6):
             dx = (g - n * _mean(g * n)) * inverse
         return dx, _sum_rows(dy * n) if needs[1] else None
     return n * weight, backward
-
-
-def check_norm(name, x, weight, bias):
-    """Raise where x's rows and the parameters differ in length, or have none."""
-    rows = x.shape[-1:]
-    if rows in ((), (0,)) or weight.shape != rows or bias is not None and bias.shape != rows:
-        parameters = [p.shape for p in (weight, bias) if p is not None]
-        raise ValueError(f"{name}: x of shape {x.shape} does not fit parameters of {parameters}; "
-                         "x (..., D) needs parameters (D,), D at least 1")
 
 
 def _mean(x):

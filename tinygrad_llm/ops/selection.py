@@ -1,12 +1,10 @@
-"""Values chosen by a condition, by an id, or by chance.
-
-Ids are checked before they index anything: compiled code has no bounds checks, and NumPy reads -1
-as "the last".
-"""
+"""Values chosen by a condition, by an id, or by chance."""
 
 import math
 
 import numpy as np
+
+from tinygrad_llm.checks import check_ids, check_probability, check_seed
 
 
 def where(a, b, /, *, condition):
@@ -58,8 +56,7 @@ def keep(shape, *, p, seed):
     Two rounds of the 32-bit hash `lowbias32` (Wellons, "Prospecting for hash functions", 2018).
     0 <= seed < 2^64; positions count modulo 2^32.
     """
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"dropout seed {seed} is not in [0, 2^64)")
+    check_seed(seed)
     position = np.arange(math.prod(shape), dtype=np.uint32)
     first, second = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     return (_mix(_mix(position ^ first) ^ second) >= threshold(p)).reshape(shape)
@@ -68,21 +65,6 @@ def keep(shape, *, p, seed):
 def threshold(p):
     """The hash value below which an entry is dropped."""
     return np.uint32(p * 2**32)
-
-
-def check_probability(p):
-    """Dropout keeps something, so 0 <= p < 1."""
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout probability {p} is not in [0, 1)")
-
-
-def check_ids(ids, size, what):
-    """Raise where an id is no row of a table with `size` rows."""
-    if not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(f"{what}: ids are {ids.dtype}, but integers are needed")
-    if ids.size and (ids.min() < 0 or ids.max() >= size):
-        wrong = ids[(ids < 0) | (ids >= size)].flat[0]
-        raise ValueError(f"{what}: id {wrong} is outside the {size} rows of the table")
 
 
 def _mix(x):

@@ -66,11 +66,15 @@ class Run:
 
 
 class Outcome(NamedTuple):
-    """How a run ended. score: the last one on the held-out text. signal: the one that stopped it."""
+    """How a run ended. score: the last on the held-out text. signal: the one that stopped it.
+
+    train_seconds: spent in steps since this process began or resumed the run.
+    """
 
     run: Run
     score: Score | None
     signal: int | None
+    train_seconds: float
 
 
 def pretrain(settings: Settings, folder: str | Path, *, resume: bool = False,
@@ -131,12 +135,13 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
 def _train(run: Run, reporter: Reporter) -> Outcome:
     """The loop with what happens between its steps: log, evaluate, save, sample, stop."""
     plan, steps = run.settings.run, run.settings.loop.steps
-    score, journal = None, Journal(run.folder, run.optimizer.steps)
+    score, seconds, journal = None, 0.0, Journal(run.folder, run.optimizer.steps)
     reporter.started(run.optimizer.steps, steps)
     with stop_request() as request, contextlib.closing(journal):
         for report in train(run.model, next_token, run.optimizer, run.batches, rng=run.rng,
                             loop=run.settings.loop, schedule=run.settings.schedule):
             stop = request.signal is not None
+            seconds += report.seconds
             journal.write(**report._asdict())
             reporter.stepped(report)
             if _due(report.step, plan.eval_every, steps):
@@ -150,7 +155,7 @@ def _train(run: Run, reporter: Reporter) -> Outcome:
     reporter.finished()
     save(run)
     draw_losses(run.folder, reporter)
-    return Outcome(run, score, request.signal)
+    return Outcome(run, score, request.signal, seconds)
 
 
 def _due(step: int, every: int, steps: int) -> bool:

@@ -55,9 +55,9 @@ def _last_safe_cut(text: str, start: int) -> int:
 def _is_safe(before: str, after: str) -> bool:
     """Does every split pattern end a piece between these two, without looking past them?
 
-    A piece never goes on from a letter or digit to a space or a stop, nor from anything but white
-    space to a blank. A run of white space is never cut: how it falls into pieces depends on what
-    follows it.
+    A piece never goes on from a letter or digit to white space or a stop (it may to an accent or an
+    apostrophe), nor from anything but white space to a blank. A run of white space is never cut:
+    how it falls into pieces depends on what follows it.
     """
     return (before.isalnum() and after in _AFTER_A_WORD) or (after == " " and not before.isspace())
 

@@ -142,9 +142,7 @@ class StreamDecoder:
 
     def finish(self) -> str:
         """What is left: U+FFFD for a character that was never completed. Then it starts anew."""
-        rest = self._utf8.decode(b"", final=True)
-        self._utf8.reset()
-        return rest
+        return self._utf8.decode(b"", final=True)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,57 @@
+"""Laws of the matrix product kernels: NumPy's values for every shape and layout, and one order of summation."""
+
+import numpy as np
+import pytest
+
+from tinygrad_llm.kernels import matmul as kernels
+from tinygrad_llm.kernels import threads
+from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
+from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
+from tinygrad_llm.ops import matmul as ops
+
+EDGES = [1, 2, LANES - 1, LANES, ROWS, ROWS + 1, COLUMNS, COLUMNS + 1, 3 * COLUMNS + 5]
+SHAPES = [(m, k, n) for m in EDGES for k in (1, LANES, LANES + 3) for n in EDGES] + [
+    (BLOCK_ROWS + 7, 40, 50), (20, DEPTH + 1, 30), (300, 2 * DEPTH + 5, 70), (10, 20, BLOCK_COLUMNS + 17),
+    (BLOCK_ROWS * 2 + 1, DEPTH + 9, BLOCK_COLUMNS + COLUMNS + 1)]
+
+
+@pytest.fixture(params=[1, 2, 3])
+def num_threads(request):
+    before = threads.get_num_threads()
+    if request.param > before:
+        pytest.skip(f"{request.param} threads need as many cores; this process may use {before}")
+    threads.set_num_threads(request.param)
+    yield request.param
+    threads.set_num_threads(before)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def laid_out(matrix, layout):
+    """The same numbers with other strides."""
+    if layout == "columns":
+        return np.asfortranarray(matrix)
+    if layout == "gaps":
+        wide = np.full((2 * matrix.shape[0], 3 * matrix.shape[1]), np.nan, np.float32)
+        wide[::2, 1::3] = matrix
+        return wide[::2, 1::3]
+    if layout == "reversed":
+        return np.ascontiguousarray(matrix[::-1, ::-1])[::-1, ::-1]
+    return matrix
+
+
+def assert_product(y, a, b, shift=0):
+    """Within the error bound of a sum of K rounded products."""
+    bound = 1e-6 * (np.abs(a.astype(np.float64)) @ np.abs(b) + np.abs(shift)) + 1e-37
+    assert y.dtype == np.float32
+    assert np.all(np.abs(y - (a.astype(np.float64) @ b + shift)) <= bound)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "gaps", "reversed"])
+def test_every_shape_and_layout(num_threads, layout):
+    for m, k, n in SHAPES:
+        a, b, bias = normal(m, k), normal(k, n, seed=1), normal(n, seed=2)
+        y = gemm(laid_out(a, layout), laid_out(b, layout), bias=laid_out(bias[None], layout)[0])
+        assert_product(y, a, b, bias)

@@ -1,0 +1,90 @@
+"""GenerationConfig: how a text is continued, and its file generation_config.json.
+
+Field names are those of transformers' GenerationConfig, and transformers reads the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinygrad_llm.config import from_mapping
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import read_json_object, write_atomic
+from tinygrad_llm.inference import sampling
+
+FILE = "generation_config.json"
+DRAWING = ("temperature", "top_k", "top_p")
+TOP_K = 50  # transformers draws from so many tokens where its file says nothing
+WITHOUT_EFFECT = {  # keys of transformers' file that change no token here
+    "_from_model_config", "transformers_version", "bos_token_id", "pad_token_id", "use_cache",
+    "max_length", "early_stopping", "cache_implementation", "return_dict_in_generate",
+    "output_attentions", "output_hidden_states", "output_logits", "output_scores",
+}
+RANGES = sampling.RANGES | {
+    "max_new_tokens": (int, "above 0", lambda x: x > 0),
+    "num_beams": (int, "above 0", lambda x: x > 0),
+    "length_penalty": (float, "from -10 to 10", lambda x: -10 <= x <= 10),
+}
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """The settings of one continuation; InputError for a value outside its range."""
+
+    max_new_tokens: int = 100  # the text ends after so many
+    temperature: float = 1.0  # logits are divided by it; 0 always takes the best token
+    top_k: int = 0  # draw from so many of the best tokens; 0 for all
+    top_p: float = 1.0  # draw from the fewest tokens of this probability together
+    repetition_penalty: float = 1.0  # above 1, tokens that stand already become less likely
+    num_beams: int = 1  # above 1, search with so many beams instead of drawing
+    length_penalty: float = 1.0  # a beam's score is log p / length^penalty; larger favours longer
+    eos_token_id: int | tuple[int, ...] | None = None  # the text ends with this id, or one of these
+    stop_strings: tuple[str, ...] = ()  # the text ends before the first of these
+
+    def __post_init__(self) -> None:
+        for name in RANGES:
+            sampling.check_range(name, getattr(self, name), RANGES)
+        if any(type(token) is not int or token < 0 for token in self.eos_ids):
+            raise InputError(f"eos_token_id is {self.eos_token_id!r}; it must be an id or several")
+        stops = self.stop_strings
+        if isinstance(stops, str) or not all(isinstance(stop, str) and stop for stop in stops):
+            raise InputError(f"stop_strings is {stops!r}; it must be texts that are not empty")
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The ids that end a text."""
+        if isinstance(self.eos_token_id, tuple):
+            return self.eos_token_id
+        return () if self.eos_token_id is None else (self.eos_token_id,)
+
+
+def save_generation_config(folder: str | Path, config: GenerationConfig) -> None:
+    """Write generation_config.json into the folder, in one step."""
+    write_atomic(Path(folder) / FILE, json.dumps(to_document(config), indent=2) + "\n")
+
+
+def load_generation_config(folder: str | Path) -> GenerationConfig:
+    """What the folder's generation_config.json says; the defaults where there is no such file."""
+    path = Path(folder) / FILE
+    if not path.exists():
+        return GenerationConfig()
+    document = read_json_object(path)
+    try:
+        return from_document(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def to_document(config: GenerationConfig) -> dict[str, Any]:
+    """The file's object. transformers draws if do_sample is true, and wants no temperature of 0."""
+    do_sample = config.temperature > 0 and config.num_beams == 1
+    left_out = set() if do_sample else set(DRAWING)
+    left_out |= {key for key in ("eos_token_id", "stop_strings") if not getattr(config, key)}
+    if config.eos_token_id == 0:
+        left_out.discard("eos_token_id")
+    values = {key: value for key, value in vars(config).items() if key not in left_out}
+    return {"do_sample": do_sample, **values}

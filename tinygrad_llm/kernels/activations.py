@@ -1,0 +1,99 @@
+"""The compiled twins of ops/activations.py: GELU and SiLU in one pass over memory, forward and backward."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+from numpy import float32
+
+from tinygrad_llm.checks import check_choice
+from tinygrad_llm.kernels.polynomials import FASTMATH, exp, normal_tail, sigmoid
+from tinygrad_llm.kernels.rows import COMPILE, contiguous, run, share
+
+_SILU, _GELU, _GELU_TANH = range(3)
+_ZERO, _HALF, _ONE = float32(0), float32(0.5), float32(1)
+_DENSITY = float32(1 / math.sqrt(2 * math.pi))
+# (1 + tanh u) / 2 = sigmoid(2 u), and 2 u = x (_LINEAR + _CUBIC x^2).
+_LINEAR = float32(2 * math.sqrt(2 / math.pi))
+_CUBIC = float32(2 * math.sqrt(2 / math.pi) * 0.044715)
+_FLAT = float32(9)  # beyond it sigmoid(2 u) is 0 or 1 in float32, and u' may overflow
+
+
+def silu(x, /):
+    """y = x s with s = sigmoid(x);   dx = s (1 + x (1 - s)) dy."""
+    return _activation(x, _SILU)
+
+
+def gelu(x, /, *, approximate="none"):
+    """y = x P(x), P the normal distribution function;   dx = (P(x) + x p(x)) dy, p its density.
+
+    approximate "tanh": P(x) = s = sigmoid(2 u), u as in ops/activations.py;   dx = (s + x s (1 - s) 2 u') dy.
+    """
+    check_choice("gelu", "approximate", approximate, ("none", "tanh"))
+    return _activation(x, _GELU_TANH if approximate == "tanh" else _GELU)
+
+
+def _activation(x, kind):
+    shape, x = x.shape, contiguous(x).reshape(-1)
+    y = np.empty(shape, np.float32)
+    run(_forward, x.size, kind, x, y.reshape(-1))
+
+    def backward(dy):
+        dx = np.empty(shape, np.float32)
+        run(_backward, x.size, kind, x, contiguous(dy).reshape(-1), dx.reshape(-1))
+        return (dx,)
+    return y, backward
+
+
+@njit(parallel=True, **COMPILE)
+def _forward(kind, x, y, threads):
+    if threads == 1:
+        _forward_share(kind, x, y, 0, 1)
+    else:
+        for worker in prange(threads):
+            _forward_share(kind, x, y, worker, threads)
+
+
+@njit(parallel=True, **COMPILE)
+def _backward(kind, x, dy, dx, threads):
+    if threads == 1:
+        _backward_share(kind, x, dy, dx, 0, 1)
+    else:
+        for worker in prange(threads):
+            _backward_share(kind, x, dy, dx, worker, threads)
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _forward_share(kind, x, y, worker, workers):
+    first, end = share(x.size, worker, workers)
+    if kind == _SILU:
+        for i in range(first, end):
+            y[i] = x[i] * sigmoid(x[i])
+    elif kind == _GELU:
+        for i in range(first, end):
+            tail = normal_tail(abs(x[i]), exp(-_HALF * x[i] * x[i]))
+            y[i] = x[i] * (tail if x[i] < _ZERO else _ONE - tail)
+    else:
+        for i in range(first, end):
+            y[i] = x[i] * sigmoid(x[i] * (_LINEAR + _CUBIC * x[i] * x[i]))
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _backward_share(kind, x, dy, dx, worker, workers):
+    first, end = share(x.size, worker, workers)
+    if kind == _SILU:
+        for i in range(first, end):
+            s = sigmoid(x[i])
+            dx[i] = dy[i] * s * (_ONE + x[i] * (_ONE - s))
+    elif kind == _GELU:
+        for i in range(first, end):
+            gaussian = exp(-_HALF * x[i] * x[i])
+            tail = normal_tail(abs(x[i]), gaussian)
+            dx[i] = dy[i] * ((tail if x[i] < _ZERO else _ONE - tail) + x[i] * (gaussian * _DENSITY))
+    else:
+        for i in range(first, end):
+            z = -_FLAT if x[i] < -_FLAT else (_FLAT if x[i] > _FLAT else x[i])
+            e = exp(-z * (_LINEAR + _CUBIC * z * z))
+            s = _ONE / (_ONE + e)
+            slope = _LINEAR + float32(3) * _CUBIC * z * z
+            dx[i] = dy[i] * (s + z * s * (e * s) * slope)

@@ -1,0 +1,85 @@
+"""The compiled twin of ops/losses.py's cross-entropy: no array of the logits' size but the gradient itself."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+from numpy import float32
+
+from tinygrad_llm.checks import check_targets
+from tinygrad_llm.kernels.polynomials import FASTMATH, exp, larger
+from tinygrad_llm.kernels.rows import COMPILE, as_rows, run, share
+
+_ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
+_IGNORED = -1
+
+
+def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
+    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows,
+
+    dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
+    Saved: the logits, and for each row log sum_j exp logit_j.
+    """
+    counts = check_targets(logits, targets, ignore_index, reduction)
+    shape, rows = logits.shape, as_rows(logits)
+    chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
+    losses, log_sums = np.empty((2, len(rows)), np.float32)
+    run(_forward, rows.size, rows, chosen, losses, log_sums)
+    divisor = np.count_nonzero(counts) if reduction == "mean" else 1
+
+    def backward(dy):
+        drows = np.empty(rows.shape, np.float32)
+        run(_backward, rows.size, rows, chosen, log_sums, float32(dy * (1 / divisor)), drows)
+        return (drows.reshape(shape),)
+    return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32), backward
+
+
+@njit(parallel=True, **COMPILE)
+def _forward(rows, chosen, losses, log_sums, threads):
+    if threads == 1:
+        _forward_share(rows, chosen, losses, log_sums, 0, 1)
+    else:
+        for worker in prange(threads):
+            _forward_share(rows, chosen, losses, log_sums, worker, threads)
+
+
+@njit(parallel=True, **COMPILE)
+def _backward(rows, chosen, log_sums, scale, drows, threads):
+    if threads == 1:
+        _backward_share(rows, chosen, log_sums, scale, drows, 0, 1)
+    else:
+        for worker in prange(threads):
+            _backward_share(rows, chosen, log_sums, scale, drows, worker, threads)
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _forward_share(rows, chosen, losses, log_sums, worker, workers):
+    first, end = share(len(rows), worker, workers)
+    for i in range(first, end):
+        losses[i] = _ZERO
+        if chosen[i] == _IGNORED:
+            continue
+        row = rows[i]
+        largest = _LOWEST
+        for j in range(row.size):
+            largest = larger(largest, row[j])
+        total = _ZERO
+        for j in range(row.size):
+            total += exp(row[j] - largest)
+        log_total = float32(math.log(total))
+        losses[i] = (largest - row[chosen[i]]) + log_total
+        log_sums[i] = largest + log_total
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _backward_share(rows, chosen, log_sums, scale, drows, worker, workers):
+    first, end = share(len(rows), worker, workers)
+    for i in range(first, end):
+        out = drows[i]
+        if chosen[i] == _IGNORED:
+            out[:] = _ZERO
+            continue
+        row, log_sum = rows[i], log_sums[i]
+        for j in range(row.size):
+            out[j] = exp(row[j] - log_sum) * scale
+        out[chosen[i]] -= scale

@@ -1,0 +1,70 @@
+"""The compiled twins of ops/optimizer.py: each passes once over the memory of the parameters."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+from numpy import float32, float64
+
+from tinygrad_llm.kernels.polynomials import FASTMATH
+from tinygrad_llm.kernels.rows import COMPILE, contiguous, run, share
+
+_BLOCK = 8192  # numbers, whose squares are summed before those of other blocks
+
+
+def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step, scale=1.0):
+    """w <- (1 - lr decay) w - lr m' / (sqrt(v') + eps), all in place, contiguous flat arrays of one length.
+
+    g = scale * gradient;  m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2;
+    m' = m / (1 - beta1^step), v' = v / (1 - beta2^step). step counts from 1.
+    """
+    settings = np.array([scale, 1 - beta1, beta2, 1 - beta2, 1 / math.sqrt(1 - beta2**step), eps,
+                         1 - lr * weight_decay, lr / (1 - beta1**step)], np.float32)
+    run(_adamw, weights.size, weights, contiguous(gradients), mean, square, settings)
+
+
+def square_norm(gradients, /):
+    """The sum of squares, in float64: clipping compares its root with the limit."""
+    parts = np.empty(-(-gradients.size // _BLOCK), np.float64)
+    run(_square_norm, gradients.size, contiguous(gradients), parts)
+    return float(parts.sum())
+
+
+@njit(parallel=True, **COMPILE)
+def _adamw(weights, gradients, mean, square, settings, threads):
+    if threads == 1:
+        _adamw_share(weights, gradients, mean, square, settings, 0, 1)
+    else:
+        for worker in prange(threads):
+            _adamw_share(weights, gradients, mean, square, settings, worker, threads)
+
+
+@njit(parallel=True, **COMPILE)
+def _square_norm(gradients, parts, threads):
+    if threads == 1:
+        _square_norm_share(gradients, parts, 0, 1)
+    else:
+        for worker in prange(threads):
+            _square_norm_share(gradients, parts, worker, threads)
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _adamw_share(weights, gradients, mean, square, settings, worker, workers):
+    first, end = share(weights.size, worker, workers)
+    scale, new_mean, old_square, new_square, correction, eps, keep, rate = settings
+    for i in range(first, end):
+        g = gradients[i] * scale
+        m = mean[i] + new_mean * (g - mean[i])
+        v = square[i] * old_square + new_square * g * g
+        mean[i], square[i] = m, v
+        weights[i] = weights[i] * keep - rate * m / (float32(math.sqrt(v)) * correction + eps)
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _square_norm_share(gradients, parts, worker, workers):
+    first, end = share(parts.size, worker, workers)
+    for block in range(first, end):
+        total = float64(0)
+        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, gradients.size)):
+            total += float64(gradients[i]) * float64(gradients[i])
+        parts[block] = total

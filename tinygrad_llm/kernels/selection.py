@@ -1,0 +1,100 @@
+"""The compiled twins of ops/selection.py: dropout whose mask is computed on the way, and the embedding's gradient."""
+
+import numpy as np
+from numba import njit, prange
+from numpy import float32, uint32
+
+from tinygrad_llm.checks import check_ids, check_probability, check_seed
+from tinygrad_llm.kernels.polynomials import FASTMATH
+from tinygrad_llm.kernels.rows import COMPILE, as_rows, contiguous, run, share
+
+_ZERO = float32(0)
+
+
+def embedding(weight, /, *, ids):
+    """y = weight[ids];   dweight[v] = the sum of dy over every place where v was looked up.
+
+    weight (V, D), ids of any integer shape (...), y (..., D).
+    """
+    check_ids(ids, len(weight), "embedding")
+    flat, shape = contiguous(ids, np.int64).reshape(-1), weight.shape
+
+    def backward(dy):
+        dweight = np.zeros(shape, np.float32)
+        run(_scatter, dy.size, flat, as_rows(dy), dweight)
+        return (dweight,)
+    return np.take(weight, ids, axis=0), backward
+
+
+def dropout(x, /, *, p, seed):
+    """y = x k / (1 - p), k 1 with probability 1 - p, else 0;   dx = dy k / (1 - p).
+
+    k is a hash of the seed and the position, computed again in backward.
+    """
+    settings = hash_settings(p, seed)
+
+    def drop(x):
+        y = np.empty(x.shape, np.float32)
+        run(_drop, x.size, contiguous(x).reshape(-1), settings, float32(1 / (1 - p)), y.reshape(-1))
+        return y
+
+    def backward(dy):
+        return (drop(dy),)
+    return drop(x), backward
+
+
+def hash_settings(p, seed):
+    """What `keeps` needs to know of the probability and the seed: three uint32 numbers."""
+    check_probability(p)
+    check_seed(seed)
+    return contiguous([seed & 0xFFFFFFFF, seed >> 32, int(p * 2**32)], np.uint32)
+
+
+@njit(error_model="numpy")
+def keeps(position, first, second, threshold):
+    """Whether dropout keeps the value at a flat position, a uint32: ops/selection.py says by which hash."""
+    return _mix(_mix(position ^ first) ^ second) >= threshold
+
+
+# Numba widens products of uint32 to 64 bits, so each step says that it stays in 32.
+@njit(error_model="numpy")
+def _mix(x):
+    x = uint32(uint32(x ^ (x >> uint32(16))) * uint32(0x7FEB352D))
+    x = uint32(uint32(x ^ (x >> uint32(15))) * uint32(0x846CA68B))
+    return uint32(x ^ (x >> uint32(16)))
+
+
+@njit(parallel=True, **COMPILE)
+def _scatter(ids, dy, dweight, threads):
+    if threads == 1:
+        _scatter_share(ids, dy, dweight, 0, 1)
+    else:
+        for worker in prange(threads):
+            _scatter_share(ids, dy, dweight, worker, threads)
+
+
+@njit(parallel=True, **COMPILE)
+def _drop(x, settings, scale, y, threads):
+    if threads == 1:
+        _drop_share(x, settings, scale, y, 0, 1)
+    else:
+        for worker in prange(threads):
+            _drop_share(x, settings, scale, y, worker, threads)
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _scatter_share(ids, dy, dweight, worker, workers):
+    """Each worker adds some columns of every row, in the order of the rows: no two write to one place."""
+    first, end = share(dweight.shape[1], worker, workers)
+    for i in range(ids.size):
+        target, source = dweight[ids[i]], dy[i]
+        for j in range(first, end):
+            target[j] += source[j]
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _drop_share(x, settings, scale, y, worker, workers):
+    start, end = share(x.size, worker, workers)
+    first, second, threshold = settings[0], settings[1], settings[2]
+    for i in range(start, end):
+        y[i] = x[i] * (scale if keeps(uint32(i), first, second, threshold) else _ZERO)
