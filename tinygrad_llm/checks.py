@@ -1,7 +1,7 @@
 """What an operation refuses, and what it says: the same for an op and for its compiled twin.
 
-Ids are checked before they index anything: compiled code has no bounds checks, and NumPy reads -1 as
-"the last".
+Compiled code has no bounds checks, and NumPy reads -1 as "the last": ids are checked before they
+index anything.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
-"""Settings: frozen dataclasses whose fields are the flags, the TOML keys and the JSON keys, each default stated once.
+"""Settings: frozen dataclasses whose fields are the flags, the TOML keys and the JSON keys.
 
-A value is checked against its field's type before any work begins; an unknown key is an error that names the nearest.
+Each default is stated once. A value is checked against its field's type before any work begins; an
+unknown key is an error that names the nearest.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from tinygrad_llm.errors import InputError, suggest
 C = TypeVar("C")
 
 
-def from_mapping(cls: type[C], values: Mapping[str, Any], *, base: C | None = None, where: str = "") -> C:
-    """An instance of the dataclass `cls` from `values`; keys left out come from `base`, else from the defaults."""
+def from_mapping(cls: type[C], values: Mapping[str, Any], *, base: C | None = None,
+                 where: str = "") -> C:
+    """An instance of the dataclass `cls` from `values`.
+
+    Keys left out come from `base`, else from the defaults. `where` stands in front of the errors.
+    """
     fields = typing.get_type_hints(cls)
     for key in values:
         if key not in fields:

@@ -1,6 +1,7 @@
 """The one error for a mistake that the user can mend: it names the value and the remedy.
 
-The command line prints it as one line and leaves with exit code 2. Any other exception is a defect of ours.
+The command line prints it as one line and leaves with exit code 2. Any other exception is a defect of
+ours.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A wrong argument, file or setting. The message says which value it was and what to do about it."""
+    """A wrong argument, file or setting. The message says which value, and what to do about it."""
 
 
 def suggest(name: str, known: Iterable[str], what: str) -> InputError:

@@ -1,6 +1,7 @@
-"""Files that survive a kill, and JSON from strangers: written whole or not at all, read within caps.
+"""Files that survive a kill, written whole or not at all; and JSON from strangers, read within caps.
 
-`json` alone accepts NaN, duplicate keys and nesting that overflows the stack, so every JSON file is read here.
+`json` alone accepts NaN, duplicate keys and nesting that overflows the stack: every JSON file is read
+here.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def write_atomic(path: str | Path, write: Callable[[Path], object] | bytes | str) -> None:
-    """Give `path` its new content in one step: a temporary file beside it, fsync, rename, fsync of the folder.
+    """Give `path` its new content in one step: temporary file, fsync, rename, fsync of the folder.
 
-    `write` is the content, or a function that writes it to the path it is given. A process that is killed
-    at any moment leaves the old file or the new one, never a part of either.
+    `write` is the content, or a function that writes it to the path it is given. A process that is
+    killed at any moment leaves the old file or the new one, never a part of either.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -56,7 +57,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> object:
-    """The JSON value in the file `path`; InputError where it is missing, too large, too deep or not JSON."""
+    """The JSON value in the file `path`; InputError where it is missing, too large or not JSON."""
     path = Path(path)
     try:
         with open(path, "rb") as file:
@@ -72,19 +73,19 @@ def read_json_object(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> di
     """`read_json` for a file that must hold an object: `{...}`."""
     value = read_json(path, max_bytes=max_bytes)
     if not isinstance(value, dict):
-        raise InputError(f"{path} holds a JSON {type(value).__name__}, but an object {{...}} is needed")
+        raise InputError(f"{path} holds a JSON {type(value).__name__}; an object {{...}} is needed")
     return value
 
 
 def parse_json(content: bytes, name: str) -> object:
-    """Strict JSON: UTF-8, no NaN or Infinity, no key twice, at most 64 levels. `name` stands in the errors."""
+    """Strict JSON: UTF-8, no NaN, no key twice, at most 64 levels. `name` stands in the errors."""
     brackets = re.sub(rb"[^\[\]{}]", b"", _STRINGS.sub(b"", content))
     depth = deepest = 0
     for bracket in brackets:
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     if deepest > MAX_JSON_DEPTH:
-        raise InputError(f"{name}: JSON nested {deepest} levels deep; at most {MAX_JSON_DEPTH} are read")
+        raise InputError(f"{name}: JSON nested {deepest} levels deep; {MAX_JSON_DEPTH} are allowed")
     try:
         return json.loads(content.decode(), parse_constant=_refuse, object_pairs_hook=_unique)
     except ValueError as error:
@@ -99,5 +100,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice in one object")
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
     return result

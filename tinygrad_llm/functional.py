@@ -1,4 +1,4 @@
-"""Every operation as a function of Tensors, under the name and in the argument order of torch.nn.functional.
+"""Every operation as a function of Tensors, names and argument order as in torch.nn.functional.
 
 The formulas are in ops/; `lift` puts each on the tape. Each function's docstring is that of its op.
 """
@@ -24,7 +24,7 @@ reshape, transpose, permute = map(_lifted.get, ("reshape", "transpose", "permute
 squeeze, unsqueeze, broadcast_to = map(_lifted.get, ("squeeze", "unsqueeze", "broadcast_to"))
 split, getitem, masked_fill = map(_lifted.get, ("split", "getitem", "masked_fill"))
 matmul, softmax, log_softmax = map(_lifted.get, ("matmul", "softmax", "log_softmax"))
-cross_entropy, mse_loss = _lifted["cross_entropy"], _lifted["mse_loss"]
+mse_loss = _lifted["mse_loss"]
 scaled_dot_product_attention = _lifted["scaled_dot_product_attention"]
 
 
@@ -41,7 +41,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 
 def embedding(ids: Any, weight: Tensor) -> Tensor:
-    return _lifted["embedding"](weight, ids=np.asarray(ids.data if isinstance(ids, Tensor) else ids))
+    return _lifted["embedding"](weight, ids=_array(ids))
+
+
+def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100,
+                  reduction: str = "mean") -> Tensor:
+    return _lifted["cross_entropy"](logits, targets=_array(targets), ignore_index=ignore_index,
+                                    reduction=reduction)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -66,5 +72,10 @@ def draw_seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**64, dtype=np.uint64))
 
 
-for _name in ("concatenate", "stack", "where", "embedding", "linear", "layer_norm", "rms_norm"):
+def _array(ids: Any) -> np.ndarray:
+    return np.asarray(ids.data if isinstance(ids, Tensor) else ids)
+
+
+for _name in ("concatenate", "stack", "where", "embedding", "linear", "layer_norm", "rms_norm",
+              "cross_entropy"):
     globals()[_name].__doc__ = ops.TABLE[_name].__doc__

@@ -1,6 +1,7 @@
-"""Which of the two runs: the readable op of ops/, or the compiled kernel of the same name in kernels/.
+"""Which of the two runs: the readable op of ops/, or its compiled twin of the same name in kernels/.
 
-Kernels compute in float32 and are the default there; every other dtype runs the op. Numba loads with the first kernel.
+Kernels compute in float32 and are the default there; every other dtype runs the op. Numba loads with
+the first kernel.
 """
 
 from __future__ import annotations

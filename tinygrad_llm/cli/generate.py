@@ -30,9 +30,11 @@ def run(args: argparse.Namespace) -> None:
     apply_threads(args)
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "num_beams")
     chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.stop:
+        chosen["stop_strings"] = tuple(args.stop)
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     sys.stdout.write(prompt)
-    for text in continue_prompt(args.model, prompt, seed=args.seed, stop=args.stop, **chosen):
+    for text in continue_prompt(args.model, prompt, seed=args.seed, **chosen):
         sys.stdout.write(text)
         sys.stdout.flush()
     sys.stdout.write("\n")

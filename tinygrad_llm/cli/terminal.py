@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.training.evaluation import Score
 from tinygrad_llm.training.loop import StepReport
-
-T = TypeVar("T")
 
 
 class TerminalReporter(Reporter):
@@ -24,11 +22,10 @@ class TerminalReporter(Reporter):
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
 
-    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], object]]:
         with tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=1, leave=False) as bar:
-            for item in items:
-                yield item
-                bar.update(len(item.encode()) if isinstance(item, str) else 1)
+            yield bar.update
 
     def started(self, done: int, steps: int) -> None:
         self.bar = tqdm(total=steps, initial=done, desc="training", unit="step", dynamic_ncols=True)

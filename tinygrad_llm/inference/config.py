@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,25 @@ def load_generation_config(folder: str | Path) -> GenerationConfig:
 def to_document(config: GenerationConfig) -> dict[str, Any]:
     """The file's object. transformers draws if do_sample is true, and wants no temperature of 0."""
     do_sample = config.temperature > 0 and config.num_beams == 1
-    left_out = set() if do_sample else set(DRAWING)
-    left_out |= {key for key in ("eos_token_id", "stop_strings") if not getattr(config, key)}
-    if config.eos_token_id == 0:
-        left_out.discard("eos_token_id")
-    values = {key: value for key, value in vars(config).items() if key not in left_out}
+    values = {key: value for key, value in vars(config).items() if value not in (None, ())
+              and (do_sample or key not in DRAWING)}
     return {"do_sample": do_sample, **values}
+
+
+def from_document(document: Mapping[str, Any]) -> GenerationConfig:
+    """The settings in transformers' words; what they mean there and is not implemented is refused."""
+    values = {key: value for key, value in document.items() if key not in WITHOUT_EFFECT
+              and value not in (None, False)}
+    do_sample, beams = values.pop("do_sample", False), values.get("num_beams", 1)
+    if do_sample and beams != 1:
+        raise InputError("do_sample with num_beams above 1 is not implemented; remove one of them")
+    if do_sample:
+        values.setdefault("top_k", TOP_K)
+    else:
+        values = {key: value for key, value in values.items() if key not in DRAWING}
+        values |= {"temperature": 0.0} if beams == 1 else {}
+    ends = values.pop("eos_token_id", None)
+    if isinstance(values.get("stop_strings"), str):
+        values["stop_strings"] = (values["stop_strings"],)
+    config = from_mapping(GenerationConfig, values)
+    return replace(config, eos_token_id=tuple(ends) if isinstance(ends, list) else ends)

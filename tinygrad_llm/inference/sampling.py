@@ -43,7 +43,7 @@ def repetition_penalty(logits: np.ndarray, ids: np.ndarray, penalty: float) -> n
 
 
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
-    """(logits - their maximum) / value, float64: below 1 likely tokens become likelier. 0: the best alone."""
+    """(logits - their maximum) / value, float64. Below 1 likely tokens gain; 0 keeps the best alone."""
     check_range("temperature", value)
     below = logits - np.max(logits, axis=-1, keepdims=True)
     if value == 0:
@@ -54,7 +54,7 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
 
 
 def top_k(logits: np.ndarray, k: int) -> np.ndarray:
-    """The k largest logits, with all that equal the k-th; 0 keeps all. Fan et al. 2018, section 5.4."""
+    """The k largest logits and all that equal the k-th; 0 keeps all. Fan et al. 2018, section 5.4."""
     check_range("top_k", k)
     if k == 0 or k >= logits.shape[-1]:
         return logits
@@ -63,7 +63,7 @@ def top_k(logits: np.ndarray, k: int) -> np.ndarray:
 
 
 def top_p(logits: np.ndarray, p: float) -> np.ndarray:
-    """The fewest tokens whose probabilities add up to p or more. Holtzman et al. 2020, section 3.1."""
+    """The fewest tokens whose probabilities sum to p or more. Holtzman et al. 2020, section 3.1."""
     check_range("top_p", p)
     if p == 1:
         return logits

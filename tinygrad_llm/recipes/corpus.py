@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tinygrad_llm.data.shards import INDEX, Tokens, open_tokens, write_shards
-from tinygrad_llm.data.sources import embedded_corpus, read_texts
+from tinygrad_llm.data.shards import INDEX, open_tokens, write_shards
+from tinygrad_llm.data.sources import STDIN, embedded_corpus, read_texts
+from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.settings import RunConfig
-from tinygrad_llm.text import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from tinygrad_llm.text import (
+    BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, chunks, load_tokenizer,
+)
 
 TOKENIZER_TEXT = 10_000_000  # bytes of text that a tokenizer is trained on at most
 
@@ -25,8 +28,8 @@ def prepare_corpus(run: RunConfig, vocab_size: int, folder: Path, reporter: Repo
     size = sum(len(text.encode()) for text in corpus_texts(paths))
     tokenizer = _tokenizer(run, vocab_size, paths, size, reporter)
     tokenizer.save(folder / "tokenizer.json")
-    texts = reporter.track(corpus_texts(paths), "tokenizing", size)
-    write_shards(texts, tokenizer, folder / "tokens")
+    with reporter.progress("tokenizing", size) as advance:
+        write_shards(corpus_texts(paths), tokenizer, folder / "tokens", progress=advance)
     return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
 
 
@@ -37,13 +40,13 @@ def corpus_texts(paths: Iterable[str]) -> Iterator[str]:
 
 def _spooled(paths: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """The paths with standard input stored as a file, since it can be read only once."""
-    if "-" not in paths:
+    if STDIN not in paths:
         return paths
     stored = folder / "stdin.txt"
     with open(stored, "wb") as file:
         for block in iter(lambda: sys.stdin.buffer.read(1 << 20), b""):
             file.write(block)
-    return tuple(str(stored) if path == "-" else path for path in paths)
+    return tuple(str(stored) if path == STDIN else path for path in paths)
 
 
 def _tokenizer(run: RunConfig, vocab_size: int, paths: tuple[str, ...], size: int, reporter: Reporter) -> Tokenizer:
@@ -55,7 +58,7 @@ def _tokenizer(run: RunConfig, vocab_size: int, paths: tuple[str, ...], size: in
     if run.tokenizer == "bpe":
         limit = min(int(size * (1 - run.validation)), TOKENIZER_TEXT)
         reporter.note(f"training a byte-pair vocabulary of {vocab_size:,} tokens on {limit:,} bytes")
-        return BPETokenizer.train(_first(corpus_texts(paths), limit), vocab_size)
+        return BPETokenizer.train(chunks(_first(corpus_texts(paths), limit)), vocab_size)
     if not Path(run.tokenizer).exists():
         raise InputError(f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file")
     return load_tokenizer(run.tokenizer)

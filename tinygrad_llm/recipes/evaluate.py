@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.data.batches import windows
-from tinygrad_llm.data.shards import Tokens
+from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.formats.folder import load_model
 from tinygrad_llm.recipes.corpus import corpus_texts
 from tinygrad_llm.text import chunks, load_tokenizer, token_lengths

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_llm.formats.folder import load_model
-from tinygrad_llm.inference.generate import GenerationConfig, complete
+from tinygrad_llm.inference.config import load_generation_config
+from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.text import load_tokenizer
 
 
-def continue_prompt(folder: str | Path, prompt: str, *, seed: int = 0, stop: Sequence[str] = (),
-                    **settings: Any) -> Iterator[str]:
-    """The text after the prompt, piece by piece as it is written. settings: fields of GenerationConfig."""
-    config = GenerationConfig(**settings)
+def continue_prompt(folder: str | Path, prompt: str, *, seed: int = 0, **settings: Any) -> Iterator[str]:
+    """The text after the prompt, piece by piece as it is written.
+
+    settings: fields of GenerationConfig; those left out come from the folder's generation_config.json.
+    """
+    config = dataclasses.replace(load_generation_config(folder), **settings)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
-    return complete(model, tokenizer, prompt, config, rng=np.random.default_rng(seed), stop=stop)
+    return complete(model, tokenizer, prompt, config, rng=np.random.default_rng(seed))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from tinygrad_llm.training.evaluation import Score
 from tinygrad_llm.training.loop import StepReport
-
-T = TypeVar("T")
 
 
 class Reporter:
@@ -17,9 +15,9 @@ class Reporter:
     def note(self, text: str) -> None:
         """One line of news."""
 
-    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-        """The same items, counted while they pass; len() of an item is what is counted where it has one."""
-        return iter(items)
+    def progress(self, what: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
+        """Work of `total` bytes begins; the function that comes with the block is told of each part done."""
+        return nullcontext(lambda done: None)
 
     def started(self, done: int, steps: int) -> None:
         """Training starts after `done` of `steps` steps."""

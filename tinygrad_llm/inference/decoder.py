@@ -1,0 +1,80 @@
+"""A model that reads on and on: tokens in, scores of the next token out. It chooses nothing.
+
+Past the model's context the window slides: as soon as n_positions tokens are exceeded, only the last
+half of them is read again and the text goes on from there, so most steps read a single token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.inference.cache import KVCache
+from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.nn import Module
+from tinygrad_llm.tensor import no_grad
+
+
+class Decoder:
+    """A batch of B texts of equal length, of which each `read` adds the next tokens.
+
+    use_cache=False reads the whole window again at each step; the scores are the same.
+    """
+
+    def __init__(self, model: GPT, *, use_cache: bool = True):
+        self._model, self._use_cache = model, use_cache
+        self._caches: list[KVCache] | None = None
+        self._ids: np.ndarray | None = None  # (B, tokens read)
+        self._start = 0  # of the window
+
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """The tokens ids (B, T) that follow -> logits (B, V) of the token after them."""
+        self._ids = ids if self._ids is None else np.concatenate([self._ids, ids], axis=1)
+        start = window_start(self._ids.shape[1], self._model.config.n_positions)
+        if self._caches is None or start != self._start:
+            ids = self._ids[:, start:]
+            if self._use_cache:
+                self._caches = [KVCache() for _ in range(self._model.config.n_layer)]
+        self._start = start
+        with evaluating(self._model):
+            hidden = self._model.hidden(ids, cache=self._caches)
+            logits = self._model.lm_head(hidden[:, -1]).data
+        if not np.isfinite(logits).all():
+            raise InputError("the model's scores are not finite numbers: its weights are damaged, or "
+                             "its training diverged; use an earlier checkpoint")
+        return logits
+
+    def reorder(self, rows: np.ndarray) -> None:
+        """Let the batch be these of its rows, each any number of times."""
+        self._ids = self._ids[rows]
+        for cache in self._caches or ():
+            cache.reorder(rows)
+
+
+def window_start(length: int, n_positions: int) -> int:
+    """Where the window of a text of so many tokens begins: a function of the length alone.
+
+    It holds n_positions // 2 to n_positions tokens, and moves each time it would hold one more.
+
+    >>> [window_start(length, 4) for length in (1, 4, 5, 6, 7, 8)]
+    [0, 0, 3, 3, 3, 6]
+    """
+    step = n_positions + 1 - max(1, n_positions // 2)
+    return max(0, -(-(length - n_positions) // step)) * step
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Inside this block dropout is off and nothing is recorded for a backward pass."""
+    was_training = model.training
+    if was_training:
+        model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        if was_training:
+            model.train()
