@@ -1,190 +1,92 @@
-"""Tensor: an array that remembers how it was made, so that `backward` can find d loss / d everything.
+"""Tensor: an array that remembers how it was made, so that `backward` finds d loss / d everything.
 
-The tape: `lift(op)` runs an op of ops/ on arrays and records its backward in a Node; `Tensor.backward` visits
-the nodes from the last made to the first. It knows no formula: those are in ops/.
+`lift(op)` puts an op of ops/ on the tape. No formula is here: the class is a table of contents.
 """
 
 from __future__ import annotations
 
 import functools
-import heapq
 import inspect
-import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import twins
+from tinygrad_llm import tape, twins
 from tinygrad_llm.ops import (
     activations, elementwise, matmul, normalize, reductions, selection, shapes,
 )
+from tinygrad_llm.tape import Node, no_grad, watch, watch_backward
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-_watcher: ContextVar[Callable | None] = ContextVar("watcher", default=None)
-_backward_watcher: ContextVar[Callable | None] = ContextVar("backward_watcher", default=None)
-_serial = itertools.count()
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside this block nothing is recorded, so nothing is kept for a backward pass."""
-    with _set(_recording, False):
-        yield
-
-
-@contextmanager
-def watch(watcher: Callable[[Callable, tuple, tuple], None]) -> Iterator[None]:
-    """Inside this block `watcher(op, operands, outputs)` is called after every operation."""
-    with _set(_watcher, watcher):
-        yield
-
-
-@contextmanager
-def watch_backward(watcher: Callable[[Node, tuple], None]) -> Iterator[None]:
-    """Inside this block `watcher(node, gradients)` is called after every node's backward."""
-    with _set(_backward_watcher, watcher):
-        yield
-
-
-@contextmanager
-def _set(variable: ContextVar, value: Any) -> Iterator[None]:
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
-
-
-class Node:
-    """One recorded operation: how to go back, where to, and the gradients that have arrived so far.
-
-    parents: for each operand the leaf Tensor or the (Node, output index) that its gradient goes to, or None
-    where none is wanted. It holds no array: what backward needs is in backward's closure, by name.
-    """
-
-    __slots__ = ("op", "parents", "leaves", "backward", "dys", "shapes", "dtype", "serial")
-
-    def __init__(self, op: Callable, operands: tuple, backward: Callable, outputs: tuple):
-        self.op, self.backward, self.serial = op, backward, next(_serial)
-        self.parents = [_destination(operand) for operand in operands]
-        self.leaves = [(t, t.version) for t in operands if isinstance(t, Tensor) and t.node is None]
-        self.dys: list[np.ndarray | None] = [None] * len(outputs)
-        self.shapes, self.dtype = [y.shape for y in outputs], outputs[0].dtype
-
-    def gradients(self) -> tuple:
-        """Run the op's backward on the gradients that arrived: one array or None for each operand."""
-        if self.backward is None:
-            raise RuntimeError(
-                f"backward ran through this {self.op.__name__} before and freed what it had saved; "
-                "run the forward pass again, or call backward(retain_graph=True) the first time")
-        for leaf, version in self.leaves:
-            if leaf.version != version:
-                raise RuntimeError(f"a tensor of shape {leaf.shape} was changed in place after "
-                                   f"{self.op.__name__} had saved it; call backward before the change")
-        dys = [np.zeros(shape, self.dtype) if dy is None else dy
-               for dy, shape in zip(self.dys, self.shapes, strict=True)]
-        incoming = dys[0] if len(dys) == 1 else tuple(dys)
-        if self.backward.__code__.co_argcount == 1:
-            return self.backward(incoming)
-        return self.backward(incoming, [parent is not None for parent in self.parents])
-
-    def free(self) -> None:
-        """Forget what backward needed, and the way back."""
-        self.parents, self.leaves, self.backward = [], [], None
-
-
-def _destination(operand: Any) -> Tensor | tuple[Node, int] | None:
-    if not isinstance(operand, Tensor) or not operand.requires_grad:
-        return None
-    return operand if operand.node is None else (operand.node, operand.index)
+__all__ = ["Tensor", "lift", "no_grad", "watch", "watch_backward"]
 
 
 def lift(op: Callable) -> Callable:
     """Put an op on the tape: the same function, but of Tensors, arrays and Python numbers.
 
-    The op's positional-only arguments are the operands; further positional arguments are its settings, in order.
+    The op's positional-only arguments are the operands; further positional ones are its settings.
     """
     parameters = inspect.signature(op).parameters.values()
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     operands = sum(p.kind is p.POSITIONAL_ONLY for p in parameters)
-    settings = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
     @functools.wraps(op)
-    def on_tape(*args: Any, **kwargs: Any) -> Any:
+    def on_tape(*args: Any, **settings: Any) -> Any:
         if not variadic and len(args) != operands:
-            if len(args) < operands:
-                raise TypeError(f"{op.__name__} takes {operands} operands, got {len(args)}")
-            kwargs.update(zip(settings, args[operands:], strict=False))
+            if not operands <= len(args) <= operands + len(names):
+                raise TypeError(f"{op.__name__} takes {operands} operands, then {names}; "
+                                f"got {len(args)} arguments")
+            given = dict(zip(names, args[operands:], strict=False))
+            if twice := given.keys() & settings.keys():
+                raise TypeError(f"{op.__name__} got {', '.join(twice)} twice")
+            settings |= given
             args = args[:operands]
-        return _apply(op, args, {key: _array_of(value) for key, value in kwargs.items()})
+        return _apply(op, args, {name: _array_of(value) for name, value in settings.items()})
     return on_tape
 
 
-def _walk(root: Tensor, dy: np.ndarray, retain_graph: bool) -> None:
-    """The backward pass: newest node first, so each node has all its dy before it passes any on.
-
-    That order is a topological sort: an operation is always made after what it reads. A heap holds the
-    nodes that wait, so nothing recurses, and each node is freed as soon as it has run.
-    """
-    waiting: list[tuple[int, Node]] = []
-    watcher = _backward_watcher.get()
-    _deliver(_destination(root), dy, False, waiting)
-    while waiting:
-        _, node = heapq.heappop(waiting)
-        gradients = node.gradients()
-        if watcher is not None:
-            watcher(node, gradients)
-        for parent, gradient in zip(node.parents, gradients, strict=True):
-            if parent is not None:
-                holders = sum(gradient is array for array in (*node.dys, *gradients))
-                _deliver(parent, gradient, holders == 1, waiting)
-        node.dys = [None] * len(node.dys)
-        if not retain_graph:
-            node.free()
-
-
-def _deliver(destination: Tensor | tuple[Node, int], gradient: np.ndarray, fresh: bool, waiting: list) -> None:
-    """Add a gradient to a leaf's grad or to what a node has received; fresh: nobody else holds the array."""
-    if isinstance(destination, Tensor):
-        leaf = destination
-        gradient = _unbroadcast(gradient, leaf.shape).astype(leaf.dtype, copy=False)
-        if leaf.grad is not None:
-            leaf.grad += gradient
-        else:
-            owned = fresh and gradient.base is None and gradient.flags.c_contiguous
-            leaf.grad = gradient if owned else np.array(gradient, order="C")
-        return
-    node, index = destination
-    gradient = _unbroadcast(gradient, node.shapes[index]).astype(node.dtype, copy=False)
-    if all(dy is None for dy in node.dys):
-        heapq.heappush(waiting, (-node.serial, node))
-    earlier = node.dys[index]
-    node.dys[index] = gradient if earlier is None else earlier + gradient
-
-
-def _unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum over the axes along which an operand of `shape` was repeated."""
-    if gradient.shape == shape:
-        return gradient
-    extra = gradient.ndim - len(shape)
-    repeated = [i + extra for i, n in enumerate(shape) if n == 1]
-    return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)
-
-
 def _apply(op: Callable, args: tuple, settings: dict[str, Any]) -> Any:
-    arrays = [_array_of(a) for a in args]
-    dtype = next((a.dtype for a in arrays if isinstance(a, np.ndarray)), None)
+    arrays, dtype = _operands(args)
     value, backward = twins.choose(op, dtype)(*arrays, **settings)
     values = value if isinstance(value, tuple) else (np.asarray(value),)
-    recorded = _recording.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
-    node = Node(op, args, backward, values) if recorded else None
+    if dtype is None and values[0].dtype == np.float64:
+        values = tuple(y.astype(np.float32) for y in values)
+    wanted = any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    node = _record(op, args, backward, values) if wanted and tape.recording.get() else None
     outputs = tuple(_output(y, node, i) for i, y in enumerate(values))
-    if (watcher := _watcher.get()) is not None:
-        watcher(op, args, outputs)
+    if (after := tape.watcher.get()) is not None:
+        after(op, args, settings, outputs)
     return outputs if isinstance(value, tuple) else outputs[0]
+
+
+def _operands(args: tuple) -> tuple[list, np.dtype | None]:
+    """What the op computes on, and in which float dtype; None where no array holds floats.
+
+    Integers and bools beside floats become floats of that dtype: NumPy would make float64 of them.
+    """
+    arrays = [_array_of(a) for a in args]
+    dtypes = [a.dtype for a in arrays if isinstance(a, np.ndarray)]
+    floats = [d for d in dtypes if d.kind == "f"]
+    if not floats:
+        return arrays, None
+    if len(floats) < len(dtypes):
+        arrays = [a.astype(floats[0]) if isinstance(a, np.ndarray) and a.dtype.kind in "iub" else a
+                  for a in arrays]
+    return arrays, max(floats)
+
+
+def _record(op: Callable, args: tuple, backward: Callable, values: tuple) -> Node:
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    return Node(op, [_destination(a) for a in args], [t for t in tensors if t.node is None],
+                backward, values)
+
+
+def _destination(operand: Any) -> tape.Destination:
+    """Where the gradient of an operand goes: to the leaf itself, or to the node that made it."""
+    if not isinstance(operand, Tensor) or not operand.requires_grad:
+        return None
+    return operand if operand.node is None else (operand.node, operand.index)
 
 
 def _array_of(value: Any) -> Any:
@@ -240,19 +142,19 @@ def _getitem(self: Tensor, index: Any) -> Tensor:
 class Tensor:
     """An n-dimensional array with a gradient, PyTorch's interface over a NumPy array.
 
-    data: the ndarray, copied from what is given (lists of floats become float32). grad: an ndarray of its shape
-    after `backward`, or None. requires_grad: whether a gradient is wanted.
+    data: the ndarray, copied from what is given; lists of floats become float32. grad: an array of
+    its shape after `backward`, or None. requires_grad: whether a gradient is wanted.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "node", "index", "version", "__weakref__")
-    __array_ufunc__ = None  # NumPy then leaves `array + tensor` to Tensor instead of dropping the graph
+    __array_ufunc__ = None  # NumPy then leaves `array + tensor` to Tensor and the graph is kept
 
     def __init__(self, data: Any, requires_grad: bool = False):
         array = np.array(data.data if isinstance(data, Tensor) else data)
         if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic, Tensor)):
             array = array.astype(np.float32)
         if requires_grad and array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"only float32 and float64 tensors can require a gradient, not {array.dtype}")
+            raise TypeError(f"only float32 and float64 can require a gradient, not {array.dtype}")
         self.data, self.grad, self.requires_grad = array, None, requires_grad
         self.node, self.index, self.version = None, 0, 0
 
@@ -269,7 +171,8 @@ class Tensor:
     def __repr__(self) -> str:
         made = f", op={self.node.op.__name__}" if self.node else ""
         wanted = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({np.array2string(self.data, separator=', ', prefix='Tensor(')}{wanted}{made})"
+        values = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        return f"Tensor({values}{wanted}{made})"
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -279,9 +182,10 @@ class Tensor:
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """The values as an array that shares memory; raises where that would drop a gradient in silence."""
+        """The values as an array that shares memory; raises where that would drop a gradient."""
         if self.requires_grad:
-            raise RuntimeError("this tensor requires a gradient, which an array cannot carry; use .detach().numpy()")
+            raise RuntimeError("this tensor requires a gradient, which an array cannot carry; "
+                               "use .detach().numpy()")
         return self.data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -294,40 +198,47 @@ class Tensor:
     def copy_(self, values: Any) -> Tensor:
         """Write new values into a leaf in place: how weights are loaded and updated."""
         if self.node is not None:
-            raise RuntimeError(f"cannot write into the output of {self.node.op.__name__}; detach it first")
+            raise RuntimeError(f"cannot write into the output of {self.node.op.__name__}; "
+                               "only a leaf can be changed")
         self.data[...] = _array_of(values)
         self.version += 1
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError("tensors are not changed in place; use where or masked_fill, or t.copy_(values) for a leaf")
+        raise TypeError("tensors are not changed in place; use where or masked_fill, "
+                        "or t.copy_(values) for a leaf")
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         return self.__reduce__()[0](*self.__reduce__()[1])
 
     def __reduce__(self) -> tuple:
         if self.node is not None:
-            raise RuntimeError("only tensors without a history can be copied or pickled; call detach() first")
+            raise RuntimeError("only tensors without a history can be copied or pickled; "
+                               "call detach() first")
         return Tensor, (self.data, self.requires_grad)
 
     # Backward
-    def backward(self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False,
+                 create_graph: bool = False) -> None:
         """Add d self / d leaf, times `gradient`, to the grad of every leaf that requires one.
 
-        gradient: an array of self's shape; may be left out where self has one element. What the graph saved is
-        freed on the way unless retain_graph. Gradients of gradients (create_graph) are out of scope.
+        gradient: an array of self's shape, needed unless self has one element. What the graph saved
+        is freed on the way unless retain_graph. Gradients of gradients (create_graph) are out of
+        scope.
         """
         if create_graph:
-            raise NotImplementedError("gradients of gradients are out of scope: create_graph must be False")
+            raise NotImplementedError("gradients of gradients are out of scope")
         if not self.requires_grad:
-            raise RuntimeError("backward on a tensor that requires no gradient: nothing in its history requires one")
+            raise RuntimeError("backward on a tensor that requires no gradient: nothing in its "
+                               "history requires one")
         if gradient is None and self.size != 1:
-            raise RuntimeError(f"backward on a tensor of shape {self.shape} needs backward(gradient) of that shape; "
-                               "only a single number, such as a loss, has an obvious one: 1")
-        start = np.ones(self.shape, self.dtype) if gradient is None else np.asarray(_array_of(gradient), self.dtype)
+            raise RuntimeError(f"backward on a tensor of shape {self.shape} needs a gradient of that "
+                               "shape; only a single number, such as a loss, has an obvious one: 1")
+        start = np.ones(self.shape) if gradient is None else _array_of(gradient)
+        start = np.asarray(start, self.dtype)
         if start.shape != self.shape:
-            raise RuntimeError(f"gradient of shape {start.shape} for a tensor of shape {self.shape}")
-        _walk(self, start, retain_graph)
+            raise RuntimeError(f"gradient of shape {start.shape} for a tensor of {self.shape}")
+        tape.walk(_destination(self), start, retain_graph)
 
     # Arithmetic
     __add__, __radd__ = _operators(elementwise.add)

@@ -1,12 +1,13 @@
 """A model that reads on and on: tokens in, scores of the next token out. It chooses nothing.
 
-Past the model's context the window slides: as soon as n_positions tokens are exceeded, only the last
-half of them is read again and the text goes on from there, so most steps read a single token.
+Past the model's context the window slides: when it is full, the last half of it is read again and
+the text goes on from there, so most steps read a single token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -43,8 +44,8 @@ class Decoder:
             hidden = self._model.hidden(ids, cache=self._caches)
             logits = self._model.lm_head(hidden[:, -1]).data
         if not np.isfinite(logits).all():
-            raise InputError("the model's scores are not finite numbers: its weights are damaged, or "
-                             "its training diverged; use an earlier checkpoint")
+            raise InputError("the model's scores are not finite numbers: its weights are damaged "
+                             "or its training diverged; use an earlier checkpoint")
         return logits
 
     def reorder(self, rows: np.ndarray) -> None:
@@ -78,3 +79,15 @@ def evaluating(model: Module) -> Iterator[None]:
     finally:
         if was_training:
             model.train()
+
+
+def checked_prompt(model: GPT, ids: Sequence[int]) -> list[int]:
+    """ids as a list of int; InputError where there is none, or one is not in the vocabulary."""
+    ids = [operator.index(token) for token in ids]
+    if not ids:
+        raise InputError("the prompt is empty; give one token or more to go on from")
+    size = model.config.vocab_size
+    for token in ids:
+        if not 0 <= token < size:
+            raise InputError(f"the prompt's token {token} is outside the vocabulary of {size}")
+    return ids

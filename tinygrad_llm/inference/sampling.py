@@ -43,7 +43,7 @@ def repetition_penalty(logits: np.ndarray, ids: np.ndarray, penalty: float) -> n
 
 
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
-    """(logits - their maximum) / value, float64. Below 1 likely tokens gain; 0 keeps the best alone."""
+    """(logits - their maximum) / value, float64. 1 changes nothing; 0 keeps the best alone."""
     check_range("temperature", value)
     below = logits - np.max(logits, axis=-1, keepdims=True)
     if value == 0:
@@ -54,7 +54,7 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
 
 
 def top_k(logits: np.ndarray, k: int) -> np.ndarray:
-    """The k largest logits and all that equal the k-th; 0 keeps all. Fan et al. 2018, section 5.4."""
+    """The k largest logits and all equal to the k-th; 0 keeps all. Fan et al. 2018, section 5.4."""
     check_range("top_k", k)
     if k == 0 or k >= logits.shape[-1]:
         return logits

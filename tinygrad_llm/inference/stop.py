@@ -1,4 +1,4 @@
-"""Stop strings: a streamed text that ends before the first of them, and never shows the start of one."""
+"""Stop strings: a streamed text ends before the first of them and never shows a part of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled twin of ops/losses.py's cross-entropy: no array of the logits' size but the gradient itself."""
+"""The compiled twin of ops/losses.py's cross-entropy: no array of the logits' size but its gradient."""
 
 import math
 
@@ -18,42 +18,42 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows,
 
     dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
-    Saved: the logits, and for each row log sum_j exp logit_j.
+    Saved: the logits, and of each row the largest and 1 / sum_j exp(logit_j - largest).
     """
     counts = check_targets(logits, targets, ignore_index, reduction)
     shape, rows = logits.shape, as_rows(logits)
     chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
-    losses, log_sums = np.empty((2, len(rows)), np.float32)
-    run(_forward, rows.size, rows, chosen, losses, log_sums)
+    losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
+    run(_forward, rows.size, rows, chosen, losses, statistics)
     divisor = np.count_nonzero(counts) if reduction == "mean" else 1
 
     def backward(dy):
         drows = np.empty(rows.shape, np.float32)
-        run(_backward, rows.size, rows, chosen, log_sums, float32(dy * (1 / divisor)), drows)
+        run(_backward, rows.size, rows, chosen, statistics, float32(dy * (1 / divisor)), drows)
         return (drows.reshape(shape),)
     return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32), backward
 
 
 @njit(parallel=True, **COMPILE)
-def _forward(rows, chosen, losses, log_sums, threads):
+def _forward(rows, chosen, losses, statistics, threads):
     if threads == 1:
-        _forward_share(rows, chosen, losses, log_sums, 0, 1)
+        _forward_share(rows, chosen, losses, statistics, 0, 1)
     else:
         for worker in prange(threads):
-            _forward_share(rows, chosen, losses, log_sums, worker, threads)
+            _forward_share(rows, chosen, losses, statistics, worker, threads)
 
 
 @njit(parallel=True, **COMPILE)
-def _backward(rows, chosen, log_sums, scale, drows, threads):
+def _backward(rows, chosen, statistics, scale, drows, threads):
     if threads == 1:
-        _backward_share(rows, chosen, log_sums, scale, drows, 0, 1)
+        _backward_share(rows, chosen, statistics, scale, drows, 0, 1)
     else:
         for worker in prange(threads):
-            _backward_share(rows, chosen, log_sums, scale, drows, worker, threads)
+            _backward_share(rows, chosen, statistics, scale, drows, worker, threads)
 
 
 @njit(error_model="numpy", fastmath=FASTMATH)
-def _forward_share(rows, chosen, losses, log_sums, worker, workers):
+def _forward_share(rows, chosen, losses, statistics, worker, workers):
     first, end = share(len(rows), worker, workers)
     for i in range(first, end):
         losses[i] = _ZERO
@@ -66,20 +66,19 @@ def _forward_share(rows, chosen, losses, log_sums, worker, workers):
         total = _ZERO
         for j in range(row.size):
             total += exp(row[j] - largest)
-        log_total = float32(math.log(total))
-        losses[i] = (largest - row[chosen[i]]) + log_total
-        log_sums[i] = largest + log_total
+        losses[i] = (largest - row[chosen[i]]) + float32(math.log(total))
+        statistics[i, 0], statistics[i, 1] = largest, _ONE / total
 
 
 @njit(error_model="numpy", fastmath=FASTMATH)
-def _backward_share(rows, chosen, log_sums, scale, drows, worker, workers):
+def _backward_share(rows, chosen, statistics, scale, drows, worker, workers):
     first, end = share(len(rows), worker, workers)
     for i in range(first, end):
         out = drows[i]
         if chosen[i] == _IGNORED:
             out[:] = _ZERO
             continue
-        row, log_sum = rows[i], log_sums[i]
+        row, largest, factor = rows[i], statistics[i, 0], statistics[i, 1] * scale
         for j in range(row.size):
-            out[j] = exp(row[j] - log_sum) * scale
+            out[j] = exp(row[j] - largest) * factor
         out[chosen[i]] -= scale

@@ -175,7 +175,8 @@ def _norm_forward_share(centred, x, weight, bias, eps, statistics, y, worker, wo
         statistics[i, 0], statistics[i, 1] = mean, inverse
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
+# Not "contract": fused, d w - mean(d w) of a row with one value would be a rounding error instead of 0.
+@njit(error_model="numpy", fastmath=FASTMATH - {"contract"})
 def _norm_backward_share(centred, x, weight, statistics, dy, dx, parts, worker, workers):
     first, end = share(len(parts), worker, workers)
     count = float32(weight.size)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.formats.folder import load_model
-from tinygrad_llm.inference.config import load_generation_config
+from tinygrad_llm.inference.generation_config import load_generation_config
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.text import load_tokenizer
 

@@ -21,7 +21,7 @@ from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import write_atomic
 from tinygrad_llm.formats.folder import save_model
-from tinygrad_llm.inference.config import GenerationConfig, save_generation_config
+from tinygrad_llm.inference.generation_config import GenerationConfig, save_generation_config
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.recipes.corpus import prepare_corpus

@@ -88,7 +88,7 @@ def to_document(config: GenerationConfig) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> GenerationConfig:
-    """The settings in transformers' words; what they mean there and is not implemented is refused."""
+    """The settings that the file means to transformers; what is not implemented is refused."""
     values = {key: value for key, value in document.items() if key not in WITHOUT_EFFECT
               and value not in (None, False)}
     do_sample, beams = values.pop("do_sample", False), values.get("num_beams", 1)
