@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tinygrad_llm"
 FLOORS = [
-    "ops kernels errors files config tensor_files",
+    "ops kernels checks errors files config tensor_files",
     "tape tensor functional twins text",
     "nn explain",
     "models",

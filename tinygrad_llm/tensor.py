@@ -232,8 +232,8 @@ class Tensor:
             raise RuntimeError("backward on a tensor that requires no gradient: nothing in its "
                                "history requires one")
         if gradient is None and self.size != 1:
-            raise RuntimeError(f"backward on a tensor of shape {self.shape} needs a gradient of that "
-                               "shape; only a single number, such as a loss, has an obvious one: 1")
+            raise RuntimeError(f"backward on a tensor of shape {self.shape} needs a gradient of "
+                               "that shape; only one number, such as a loss, has an obvious one: 1")
         start = np.ones(self.shape) if gradient is None else _array_of(gradient)
         start = np.asarray(start, self.dtype)
         if start.shape != self.shape:

@@ -1,6 +1,6 @@
-"""What simpler models make of the same text: gzip, and n-grams with modified Kneser-Ney smoothing.
+"""What simpler models make of a text: gzip, and n-grams with modified Kneser-Ney smoothing.
 
-Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling", section 3.
+Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling".
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def gzip_bits_per_byte(text: bytes) -> float:
     return 8 * len(gzip.compress(text, 9, mtime=0)) / len(text)
 
 
-def ngram_bits_per_byte(train_ids: np.ndarray, valid_ids: np.ndarray, n_bytes: int, *, order: int = 3,
-                        vocab_size: int | None = None) -> float:
-    """-sum_i log2 p(w_i | the `order` - 1 ids before it) / `n_bytes`, with p counted on `train_ids`.
+def ngram_bits_per_byte(train_ids: np.ndarray, valid_ids: np.ndarray, n_bytes: int, *,
+                        order: int = 3, vocab_size: int | None = None) -> float:
+    """-sum_i log2 p(w_i | the `order` - 1 ids before it) / `n_bytes`, p counted on `train_ids`.
 
-    n_bytes: the bytes of text that `valid_ids` stand for. vocab_size: as in `ngram_probabilities`.
+    n_bytes: the bytes of text that `valid_ids` stand for. The rest is as in `ngram_probabilities`.
     """
     probabilities = ngram_probabilities(train_ids, valid_ids, order=order, vocab_size=vocab_size)
     return float(-np.log2(probabilities).sum() / n_bytes)
@@ -33,13 +33,14 @@ def ngram_bits_per_byte(train_ids: np.ndarray, valid_ids: np.ndarray, n_bytes: i
 
 def ngram_probabilities(train_ids: np.ndarray, ids: np.ndarray, *, order: int,
                         vocab_size: int | None = None) -> np.ndarray:
-    """p(w | h) of each of `ids` (n,) after the up to `order` - 1 ids before it, as (n,) float64.
+    """p(w | h) of each of `ids` (n,), h being the up to `order` - 1 ids before it; (n,) float64.
 
         p(w | h) = (c(h w) - D(c(h w)) + sum_v D(c(h v)) p(w | h')) / sum_v c(h v)
 
-    h' is h without its first id; below one id, p is 1 / V. c counts how often the n-gram stands in `train_ids`, at the
-    highest order; below it, how many different ids stand before the n-gram there. A context never seen passes
-    to h'. vocab_size: V; the largest id + 1 by default.
+    h' is h without its first id; the p that the empty h falls back on is 1 / V. For a context never
+    seen, p(w | h) = p(w | h'). c counts n-grams in `train_ids` at the highest order; below it, how
+    many different ids stand before the n-gram there. vocab_size: V, by default the largest id + 1.
+    InputError for too few ids, ids outside the vocabulary, and V^order of 2^63 or more.
     """
     train_ids, ids = np.asarray(train_ids, np.int64), np.asarray(ids, np.int64)
     base = _vocabulary(train_ids, ids, order, vocab_size)
@@ -59,13 +60,14 @@ def ngram_probabilities(train_ids: np.ndarray, ids: np.ndarray, *, order: int,
 
 def _vocabulary(train_ids: np.ndarray, ids: np.ndarray, order: int, vocab_size: int | None) -> int:
     if order < 1 or min(len(train_ids) - order, len(ids)) < 1:
-        raise InputError(f"n-grams of order {order} need more than {order} ids to count and at least 1 to score; got "
-                         f"{len(train_ids)} and {len(ids)}")
+        raise InputError(f"n-grams of order {order} need an order of 1 or more, more ids than that "
+                         f"to count ({len(train_ids)}) and 1 or more to score ({len(ids)})")
     largest = int(max(train_ids.max(), ids.max()))
     base = largest + 1 if vocab_size is None else vocab_size
     if largest >= base or min(train_ids.min(), ids.min()) < 0 or base ** order >= 1 << 63:
-        raise InputError(f"{order}-grams of ids up to {largest} over a vocabulary of {base} do not fit; "
-                         "ids go from 0 to the vocabulary's size - 1, and its power below 2^63")
+        raise InputError(f"{order}-grams of ids up to {largest} over a vocabulary of {base} cannot "
+                         "be counted: ids go from 0 to the vocabulary's size - 1, and its power "
+                         "to the order stays below 2^63; use a lower order")
     return base
 
 
@@ -86,9 +88,9 @@ def _count(ids: np.ndarray, n: int, base: int, *, highest: bool) -> tuple[np.nda
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """D(0) = 0, D(1), D(2) and D(3 or more): D(j) = j - (j + 1) Y n_{j+1} / n_j with Y = n_1 / (n_1 + 2 n_2).
+    """D(0) = 0, D(1), D(2) and D(3 or more).
 
-    n_j is how many n-grams have the count j.
+    D(j) = j - (j + 1) Y n_{j+1} / n_j with Y = n_1 / (n_1 + 2 n_2); n_j n-grams have the count j.
     """
     n = [int((counts == j).sum()) for j in range(5)]
     if all(n[1:]):

@@ -1,6 +1,6 @@
 """Text from files, folders, globs and standard input, a block at a time. Knows no tokenizer.
 
-All text is UTF-8. What is not is refused with the name of the file and the byte where it goes wrong.
+All text is UTF-8. What is not is refused, with the file and the byte where it goes wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def find_files(paths: Paths) -> list[str]:
     """The files that `paths` stand for, each once, in the order of the paths.
 
     A path is a file, "-" for standard input, a glob such as "books/**/*.txt", or a folder: then all
-    files below it that end in one of `SUFFIXES`, sorted, hidden ones left out. InputError for a path
+    files below it that end in one of `SUFFIXES`, sorted, without hidden ones. InputError for a path
     that stands for no file.
     """
     if isinstance(paths, (str, os.PathLike)):
@@ -137,7 +137,7 @@ def _not_text(name: str, offset: int, byte: int) -> InputError:
 def embedded_corpus() -> str:
     """Python's language reference, which `pydoc` carries: about 400,000 characters of English.
 
-    The text depends on the version of Python alone. A topic that another topic contains is left out:
+    The text depends on the version of Python alone. A topic that another one contains is left out:
     its text would stand in the training part and again in the held-out part.
     """
     try:

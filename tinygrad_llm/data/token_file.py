@@ -45,13 +45,13 @@ class Header(NamedTuple):
 
 
 def id_dtype(vocab_size: int) -> np.dtype:
-    """The smallest of the two types that holds every id."""
+    """The smaller of the two types that holds every id."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 def write_token_file(path: Path, arrays: Iterable[np.ndarray], *, vocab_size: int,
                      fingerprint: str) -> Header:
-    """Write the ids of all `arrays`, of `id_dtype(vocab_size)`, as one file that is whole or not there."""
+    """Write all `arrays`, of `id_dtype(vocab_size)`, as one file that is whole or not there."""
     digest, tokens = hashlib.sha256(), 0
 
     def header() -> Header:
@@ -76,14 +76,14 @@ def write_token_file(path: Path, arrays: Iterable[np.ndarray], *, vocab_size: in
 class TokenFile:
     """The ids of one file, read where a slice asks for them; threads may share it.
 
-    The file stays open, so that one of the same name written later does not mix with it.
-    header: None for nanoGPT's files. InputError for a file that is missing, truncated or none of ours.
+    The file stays open, so one that takes its name later does not mix with it. header: None for a
+    file of nanoGPT. InputError for a file that is missing, truncated or neither of the two.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise InputError(f"{path} is not a file; tokenize the corpus again, or check the path")
+            raise InputError(f"{path} is not a file; check the path or tokenize the corpus again")
         try:
             self._handle = os.open(path, os.O_RDONLY)
         except OSError as error:
@@ -97,27 +97,31 @@ class TokenFile:
 
     def _read_header(self, size: int) -> Header | None:
         start = os.pread(self._handle, _LAYOUT.size, 0)
-        if start[:len(MAGIC)] != MAGIC[:len(start)]:
-            return self._check_headerless(size)
+        if not size or not start.startswith(MAGIC[:len(start)]):
+            self._check_headerless(size)
+            return None
         if size < _LAYOUT.size:
-            raise self._truncated(size, _LAYOUT.size, "a header has")
+            raise self._truncated(size, _LAYOUT.size, "a header alone has")
         header = Header(*_LAYOUT.unpack(start))
         if header.version != VERSION or header.width not in (2, 4):
-            raise InputError(f"{self.path} is of version {header.version} with {header.width} bytes per id; "
-                             f"version {VERSION} with 2 or 4 is read: tokenize the corpus again")
+            raise InputError(f"{self.path} has the format {header.version} and {header.width} "
+                             f"bytes per id; {VERSION} and 2 or 4 are read: tokenize the corpus "
+                             "again")
         promised = _LAYOUT.size + header.tokens * header.width
         if size != promised:
             raise self._truncated(size, promised, "its header promises")
         return header
 
     def _check_headerless(self, size: int) -> None:
+        if not size:
+            raise InputError(f"{self.path} is empty; tokenize the corpus again")
         if self.path.suffix != ".bin" or size % 2:
-            raise InputError(f"{self.path} ({size:,} bytes) is neither a token file nor a nanoGPT .bin file "
-                             "of uint16 ids; tokenize the text first")
+            raise InputError(f"{self.path} ({size:,} bytes) is neither a token file nor a .bin "
+                             "file of nanoGPT, which holds uint16 ids; tokenize the text first")
 
     def _truncated(self, size: int, promised: int, whose: str) -> InputError:
-        return InputError(f"{self.path} has {size:,} bytes where {whose} {promised:,}: it is truncated or "
-                          "damaged; tokenize the corpus again")
+        return InputError(f"{self.path} has {size:,} bytes where {whose} {promised:,}: it is "
+                          "truncated or damaged; tokenize the corpus again")
 
     def __len__(self) -> int:
         return self._length
@@ -127,7 +131,7 @@ class TokenFile:
         start, stop, _ = span.indices(len(self))
         width, read = self._dtype.itemsize, bytearray()
         first, wanted = self._offset + start * width, max(stop - start, 0) * width
-        while len(read) < wanted:  # one call gives at most 2 GB
+        while len(read) < wanted:  # the system gives at most 2 GB at a time
             block = os.pread(self._handle, wanted - len(read), first + len(read))
             if not block:
                 raise self._truncated(first + len(read), first + wanted, "it once had at least")
@@ -135,14 +139,14 @@ class TokenFile:
         return np.frombuffer(read, self._dtype)
 
     def verify(self, vocab_size: int | None) -> None:
-        """Read everything: InputError where an id is not below `vocab_size` or the checksum differs."""
+        """Read it all: InputError for an id not below `vocab_size` or ids of another checksum."""
         digest = hashlib.sha256()
         for start in range(0, len(self), BLOCK):
             ids = self[start:start + BLOCK]
             digest.update(ids)
             if vocab_size is not None and (largest := ids.max()) >= vocab_size:
-                raise InputError(f"{self.path} holds the id {largest}, but the vocabulary has {vocab_size:,}; "
-                                 "tokenize the corpus again")
+                raise InputError(f"{self.path} holds the id {largest}, but the vocabulary has "
+                                 f"{vocab_size:,}; use its tokenizer or tokenize the corpus again")
         if self.header and digest.digest() != self.header.checksum:
-            raise InputError(f"{self.path} is damaged: its ids do not have the checksum in its header; "
-                             "tokenize the corpus again")
+            raise InputError(f"{self.path} is damaged: its ids do not have the checksum in its "
+                             "header; tokenize the corpus again")

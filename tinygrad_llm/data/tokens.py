@@ -1,4 +1,4 @@
-"""A sequence of token ids over arrays or files of any size, of which only what is asked for is read."""
+"""A sequence of token ids over arrays or files of any size; only what is asked for is read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Tokens:
         """The tokens of an integer array (n,)."""
         ids = np.asarray(ids)
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise InputError(f"token ids are one row of integers, not {ids.dtype} of shape {ids.shape}")
+            raise InputError(f"token ids are one row of integers, not {ids.dtype} of shape "
+                             f"{ids.shape}")
         return cls([ids])
 
     def __len__(self) -> int:
@@ -44,19 +45,20 @@ class Tokens:
             raise TypeError(f"tokens are read as tokens[start:stop], not with {span!r}")
         start, stop, _ = span.indices(len(self))
         ids, filled = np.empty(max(stop - start, 0), np.int64), 0
-        position = self._start + start
-        number = bisect_right(self._ends, position)
+        start += self._start
+        number = bisect_right(self._ends, start)
         while filled < len(ids):
             part = self._parts[number]
-            inside = position + filled - (self._ends[number] - len(part))
+            inside = start + filled - (self._ends[number] - len(part))
             piece = part[inside:inside + len(ids) - filled]
             ids[filled:filled + len(piece)] = piece
             filled, number = filled + len(piece), number + 1
         return ids
 
     def split(self, fraction: float) -> tuple[Tokens, Tokens]:
-        """(train, validation): the last `fraction` is for validation, as in nanoGPT, whose fraction is 0.1."""
+        """(train, validation): the last `fraction` is for validation, 0.1 in nanoGPT."""
         if not 0 < fraction < 1:
-            raise InputError(f"a validation split of {fraction} is not between 0 and 1; 0.1 is usual")
+            raise InputError(f"a validation split of {fraction} is not between 0 and 1; "
+                             "0.1 is usual")
         border = self._start + int(len(self) * (1 - fraction))
         return (Tokens(self._parts, self._start, border), Tokens(self._parts, border, self._stop))

@@ -24,7 +24,7 @@ def diagnose(compute_loss: Callable[[], Tensor]) -> str | None:
 
     Gradients are added to the leaves as always; zero them afterwards.
     """
-    def forward(op, operands, outputs):
+    def forward(op, operands, settings, outputs):
         arrays = [o.data if isinstance(o, Tensor) else o for o in operands]
         _judge(op, "", arrays, [y.data for y in outputs])
 

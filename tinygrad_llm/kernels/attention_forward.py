@@ -4,8 +4,6 @@ Scores lie transposed, (keys, COLUMNS queries): then the maximum and the sum ove
 weights are, as they lie, the packed operand of the product with the values.
 """
 
-import math
-
 import numpy as np
 from numba import njit
 from numpy import float32
@@ -18,7 +16,7 @@ from tinygrad_llm.kernels.polynomials import FASTMATH, exp, larger
 from tinygrad_llm.kernels.rows import share
 
 _KEYS = 256  # in a block of the product with the values: their weights stay in the first-level cache
-_ZERO, _ONE, _LOWEST, _INFINITE = float32(0), float32(1), float32(-np.inf), float32(np.inf)
+_ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
 
 
 @njit(error_model="numpy")

@@ -65,7 +65,13 @@ def packed_size(lines, depth):
 @njit(error_model="numpy")
 def product(a, b, depth, c, add):
     """c (ROWS, COLUMNS), contiguous, = or += a^T b for panels a (depth, ROWS) and b (depth, COLUMNS)."""
-    multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, TILE_ROW, add)
+    product_within(a, b, depth, c, TILE_ROW, add)
+
+
+@njit(error_model="numpy")
+def product_within(a, b, depth, c, c_stride, add):
+    """The same for a c that is part of a wider matrix, `c_stride` bytes from row to row."""
+    multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, c_stride, add)
 
 
 @njit(error_model="numpy")

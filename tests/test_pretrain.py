@@ -1,0 +1,130 @@
+"""The pretraining recipe: what it leaves behind, how it goes on, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.folder import load_model
+from tinygrad_llm.recipes.comparison import baselines
+from tinygrad_llm.recipes.pretrain import pretrain
+from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.settings import Settings, preset, read_settings
+from tinygrad_llm.tensor_files import load_tensors
+from tinygrad_llm.text import load_tokenizer
+from tinygrad_llm.training.journal import read_journal
+from tinygrad_llm.training.loop import NonFiniteLoss
+
+TINY = {"tokenizer": "bytes", "n_positions": 16, "n_layer": 1, "n_head": 2, "n_embd": 16, "dropout": 0.1,
+        "batch_size": 3, "accumulation": 2, "steps": 20, "warmup": 5, "eval_every": 5, "save_every": 5,
+        "sample_every": 10}
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it, nothing is saved."""
+
+
+class KillAt(Reporter):
+    def __init__(self, step):
+        self.step = step
+
+    def stepped(self, report):
+        if report.step == self.step:
+            raise Killed
+
+
+@pytest.fixture
+def settings(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    return preset("default").updated({**TINY, "data": [str(text)]})
+
+
+def state_of(folder):
+    tensors, metadata = load_tensors(folder / "checkpoint.safetensors")
+    model, _ = load_tensors(folder / "model.safetensors")
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_journal(folder)]
+    return tensors, metadata, model, rows
+
+
+def assert_same_run(one, other):
+    for mine, theirs in zip(state_of(one), state_of(other), strict=True):
+        if isinstance(mine, dict) and mine and isinstance(next(iter(mine.values())), np.ndarray):
+            assert mine.keys() == theirs.keys()
+            for name in mine:
+                np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
+        else:
+            assert mine == theirs
+
+
+@pytest.mark.parametrize("killed_at", [3, 10, 13])
+def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, killed_at):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    pretrain(settings, whole)
+    with pytest.raises(Killed):
+        pretrain(settings, parts, reporter=KillAt(killed_at))
+    outcome = pretrain(settings, parts, resume=True)
+    assert outcome.run.optimizer.steps == 20
+    assert_same_run(whole, parts)
+
+
+def test_the_run_folder(settings, tmp_path):
+    outcome = pretrain(settings, tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
+                     "settings.toml", "log.jsonl", "checkpoint.safetensors", "tokens"}
+    assert read_settings(str(tmp_path / "run" / "settings.toml"), Settings()) == settings
+    assert load_tokenizer(tmp_path / "run").vocab_size == load_model(tmp_path / "run").config.vocab_size
+    assert outcome.score.loss < np.log(256) and outcome.run.progress.best_step > 0
+    assert set(baselines(outcome.run)) == {"gzip", "bigram", "trigram"}
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert sum("loss" in row for row in rows) == 20 and sum("validation_loss" in row for row in rows) == 4
+
+
+def test_equal_seeds_equal_runs_other_seeds_other_runs(settings, tmp_path):
+    losses = [pretrain(settings.updated({"seed": seed}), tmp_path / str(i)).score.loss
+              for i, seed in enumerate((1, 1, 2))]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_patience_stops_early(settings, tmp_path):
+    frozen = settings.updated({"lr": 0.0, "min_lr": 0.0, "patience": 2, "steps": 100})
+    assert pretrain(frozen, tmp_path / "run").run.optimizer.steps == 15
+
+
+def test_a_nan_leaves_the_last_checkpoint_alone(settings, tmp_path):
+    folder = tmp_path / "run"
+    pretrain(settings, folder)
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    hopeless = settings.updated({"steps": 40})
+
+    class Poison(Reporter):
+        def started(self, done, steps):
+            self.run.optimizer.weights[:] = np.nan
+
+    from tinygrad_llm.recipes import pretrain as recipe
+    reporter = Poison()
+    recipe.open_folder(hopeless, folder, True)
+    reporter.run = recipe.build(hopeless, folder, reporter)
+    recipe.restore(reporter.run)
+    with pytest.raises(NonFiniteLoss, match="step 21"):
+        recipe._train(reporter.run, reporter)
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_refusals(settings, tmp_path):
+    folder = tmp_path / "run"
+    pretrain(settings, folder)
+    with pytest.raises(InputError, match="holds a run already.*--resume"):
+        pretrain(settings, folder)
+    with pytest.raises(InputError, match="cannot change n_layer from 1 to 2"):
+        pretrain(settings.updated({"n_layer": 2}), folder, resume=True)
+    with pytest.raises(InputError, match="did you mean 'n_layer'"):
+        settings.updated({"n_layers": 2})
+    with pytest.raises(InputError, match="did you mean 'gpt2'"):
+        preset("gtp2")
+    path = folder / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(InputError, match="checkpoint.safetensors"):
+        pretrain(settings, folder, resume=True)
