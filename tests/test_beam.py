@@ -1,5 +1,6 @@
 """Beam search: never below greedy, the optimum where it can see all, and scores that are true."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -18,7 +19,8 @@ def model_of(seed, vocab_size=7, **changes):
     rng = np.random.default_rng(seed)
     model = GPT(GPTConfig(vocab_size=vocab_size, **sizes), rng=rng).eval()
     for parameter in model.parameters():
-        parameter.copy_(rng.standard_normal(parameter.shape, dtype=np.float32) * rng.uniform(0.2, 1))
+        values = rng.standard_normal(parameter.shape, dtype=np.float32)
+        parameter.copy_(values * rng.uniform(0.2, 1))
     return model
 
 
@@ -33,17 +35,17 @@ def score_of(model, ids, config):
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 2.0])
 def test_beam_search_never_scores_below_greedy_and_says_its_true_score(length_penalty):
     better = 0
-    for seed in range(60):
+    for seed in range(40):
         model = model_of(seed)
-        config = GenerationConfig(temperature=0, max_new_tokens=8, eos_token_id=3 if seed % 2 else None,
-                                  length_penalty=length_penalty)
+        config = GenerationConfig(temperature=0, max_new_tokens=7, length_penalty=length_penalty,
+                                  eos_token_id=3 if seed % 2 else None)
         greedy = score_of(model, generate_all(model, [PROMPT], config)[0], config)
-        for width in (2, 3, 5):
-            found = beam_search(model, PROMPT, GenerationConfig(**vars(config) | {"num_beams": width}))
+        for width in (2, 5):
+            found = beam_search(model, PROMPT, dataclasses.replace(config, num_beams=width))
             assert found.score >= greedy - 1e-5
             assert abs(found.score - score_of(model, found.ids, config)) < 1e-4
             better += found.score > greedy + 1e-3
-    assert better > 20
+    assert better > 10
 
 
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 3.0])

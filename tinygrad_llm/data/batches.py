@@ -1,4 +1,4 @@
-"""Tokens to batches: shuffled windows without end for training, all windows in order for evaluation.
+"""Tokens to batches: shuffled windows without end to train on, all windows in order to evaluate.
 
 A batch is (inputs, targets), two int64 arrays (B, T); the target of a token is the token after it.
 """
@@ -21,10 +21,10 @@ BLOCK = 1024  # windows whose order is computed at a time
 class Batches:
     """An endless iterator of batches of `batch_size` windows of `context` tokens.
 
-    Each epoch cuts the tokens into windows, from a random phase in [0, T) on, and shuffles them. It
-    reads each token once, but for the few before the phase and those after the last whole window.
-    One seed drawn from `rng` and the number of the epoch decide all of it. Memory does not grow with
-    the corpus. InputError for fewer than `context` + 1 tokens.
+    Each epoch cuts the tokens into windows, from a random phase in [0, T) on, and shuffles them.
+    It reads each token once, but for those before the phase and after the last whole window.
+    One seed drawn from `rng` and the number of the epoch decide all of it. Memory does not grow
+    with the corpus. InputError for fewer than `context` + 1 tokens.
     """
 
     def __init__(self, tokens: Tokens, *, batch_size: int, context: int,
@@ -94,14 +94,14 @@ def _shuffled(position: int, count: int, keys: np.ndarray) -> Iterator[int]:
 
 
 def windows(tokens: Tokens, *, batch_size: int, context: int) -> Iterator[Batch]:
-    """All tokens in consecutive windows of `context`: each but the first is a target exactly once.
+    """All tokens in consecutive windows of `context`; each but the first is a target once.
 
     The last batch of whole windows may have fewer rows. Tokens that are left over make a batch of
     one shorter row. InputError where there is nothing to predict.
     """
     _check_sizes(batch_size, context)
     if len(tokens) < 2:
-        raise InputError(f"the held-out text has {len(tokens)} tokens, but at least 2 are needed to "
+        raise InputError(f"the held-out text has {len(tokens)} tokens, but 2 or more are needed to "
                          "predict one; give more text or hold out a larger part")
     return _windows(tokens, batch_size, context)
 

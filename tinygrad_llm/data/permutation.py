@@ -32,7 +32,7 @@ def permute(positions: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
 
 
 def _feistel(values: np.ndarray, half: int, keys: np.ndarray) -> np.ndarray:
-    """A permutation of the numbers of 2 `half` bits: each round can be undone, whatever is mixed in."""
+    """A permutation of the numbers of 2 `half` bits: a round is undone whatever it mixes in."""
     mask = (1 << half) - 1
     left, right = values >> half, values & mask
     for key in keys:

@@ -1,6 +1,6 @@
-"""A corpus as a folder of token files, written as a stream: tokens-00000.bin, ..., last tokens.json.
+"""A corpus as a folder of token files, written as a stream: tokens-00000.bin, ..., tokens.json.
 
-Without that index a folder is no corpus; a run that was stopped or filled the disk leaves none.
+The index comes last, and without it a folder is no corpus: an unfinished run leaves none.
 """
 
 from __future__ import annotations

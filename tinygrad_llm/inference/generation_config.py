@@ -89,8 +89,8 @@ def to_document(config: GenerationConfig) -> dict[str, Any]:
 
 def from_document(document: Mapping[str, Any]) -> GenerationConfig:
     """The settings that the file means to transformers; what is not implemented is refused."""
-    values = {key: value for key, value in document.items() if key not in WITHOUT_EFFECT
-              and value not in (None, False)}
+    values = {key: value for key, value in document.items()
+              if key not in WITHOUT_EFFECT and value is not None and value is not False}
     do_sample, beams = values.pop("do_sample", False), values.get("num_beams", 1)
     if do_sample and beams != 1:
         raise InputError("do_sample with num_beams above 1 is not implemented; remove one of them")
