@@ -52,7 +52,7 @@ def test_greedy_text_is_the_same_with_and_without_the_cache(twin, changes):
     with twin():
         cached, anew = ([step.item() for step in generate(model, [[1, 2]], config, use_cache=use)]
                         for use in (True, False))
-    assert cached == anew and len(cached) == 256 and len(set(cached)) > 10
+    assert cached == anew and len(cached) == 256 and len(set(cached)) > 5
 
 
 def test_greedy_takes_the_best_token_of_the_whole_forward_pass():

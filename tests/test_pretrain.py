@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.errors import InputError, NonFiniteLoss
 from tinygrad_llm.formats.folder import load_model
 from tinygrad_llm.recipes.comparison import baselines
 from tinygrad_llm.recipes.pretrain import pretrain
@@ -14,7 +14,6 @@ from tinygrad_llm.recipes.settings import Settings, preset, read_settings
 from tinygrad_llm.tensor_files import load_tensors
 from tinygrad_llm.text import load_tokenizer
 from tinygrad_llm.training.journal import read_journal
-from tinygrad_llm.training.loop import NonFiniteLoss
 
 TINY = {"tokenizer": "bytes", "n_positions": 16, "n_layer": 1, "n_head": 2, "n_embd": 16, "dropout": 0.1,
         "batch_size": 3, "accumulation": 2, "steps": 20, "warmup": 5, "eval_every": 5, "save_every": 5,

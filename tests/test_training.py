@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 
+from tinygrad_llm.errors import NonFiniteLoss
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.journal import Journal, read_journal
-from tinygrad_llm.training.loop import NonFiniteLoss, train_step
+from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.objectives import IGNORE, next_token
 from tinygrad_llm.training.optimizer import AdamW, clip_scale
 from tinygrad_llm.training.schedules import ScheduleConfig, learning_rate

@@ -20,3 +20,7 @@ def suggest(name: str, known: Iterable[str], what: str) -> InputError:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(known)}"
     return InputError(f"unknown {what} {name!r}; {hint}")
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss or a gradient is NaN or infinite. The weights are those from before the step."""

@@ -14,7 +14,7 @@ from typing import NoReturn
 from tinygrad_llm.cli import (
     doctor, estimate, evaluate, explain, generate, gradcheck, pretrain, tokenizer,
 )
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.errors import InputError, NonFiniteLoss
 
 COMMANDS = (pretrain, generate, evaluate, tokenizer, explain, gradcheck, estimate, doctor)
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         return args.run(args) or 0
     except InputError as error:
         return _fail(str(error), 2)
-    except ArithmeticError as error:
+    except NonFiniteLoss as error:
         return _fail(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads; leave without Python's complaint about it

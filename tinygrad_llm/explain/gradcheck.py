@@ -34,14 +34,14 @@ class Comparison:
     def differences(self) -> np.ndarray:
         """|analytic - numeric| for each entry; infinite where either is NaN."""
         analytic = np.zeros_like(self.numeric) if self.analytic is None else self.analytic
-        return np.nan_to_num(np.abs(analytic - self.numeric), nan=np.inf)
+        return np.nan_to_num(np.abs(analytic - self.numeric), nan=np.inf, posinf=np.inf)
 
     def largest(self) -> float:
         """The largest |numeric|."""
         return float(np.max(np.abs(self.numeric), initial=0.0))
 
     def error(self) -> float:
-        """The largest difference, relative to the largest |numeric|, or to 1 where all are smaller."""
+        """The largest difference, relative to the largest |numeric|, or to 1 if that is more."""
         return float(np.max(self.differences(), initial=0.0)) / max(1.0, self.largest())
 
     def within(self, rtol: float = 1e-6, atol: float = 1e-7) -> bool:
@@ -78,7 +78,7 @@ def compare(f: Callable, *inputs: Any, eps: float = 1e-6,
     rng = rng or np.random.default_rng(0)
     first, again = _values(f, arrays), _values(f, arrays)
     if not all(map(np.array_equal, first, again, [True] * len(first))):
-        raise GradientError("gradcheck: f gave two values for the same inputs; fix the seed it draws from")
+        raise GradientError("gradcheck: f gave two values for one input; fix the seed it uses")
     dys = [rng.standard_normal(y.shape) for y in first]
     analytic = _analytic(f, arrays, dys)
     return [Comparison(i, analytic[i], _numeric(f, arrays, i, dys, eps))

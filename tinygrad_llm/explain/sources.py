@@ -22,7 +22,7 @@ def formula(op: Callable) -> str:
     return " ".join((inspect.getdoc(op) or "").split("\n\n")[0].split())
 
 
-def signature_names(op: Callable, count: int) -> list[str]:
+def operand_names(op: Callable, count: int) -> list[str]:
     """The names of an op's operands; those of a variadic op are numbered."""
     parameters = inspect.signature(op).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]

@@ -1,40 +1,39 @@
-"""Attention's backward pass for a share of the heads: the weights are made again, a block of queries by keys at a time.
+"""Attention's backward pass for a share of the heads: the weights are made again, block by block.
 
-Scores lie as panels (queries, COLUMNS keys): so they are the packed operand of the products that give dk and dv;
-transposed in small squares they are that of dq.
+Scores lie as panels (queries, COLUMNS keys): as they lie they are the packed operand of the products that
+give dk and dv; transposed in small squares they are that of dq.
 """
 
-import numpy as np
 from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, address_of, columns_of, dropout_keeps, keys_seen, matrix,
-    pack_all_rows, pack_columns, pack_rows, packed_size, panels, product, product_within, rows_of,
+    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, columns_of, keep_factor, keys_seen, matrix_at,
+    pack_all_rows, pack_columns, pack_rows, packed_size, panels, product, rows_of,
 )
 from tinygrad_llm.kernels.polynomials import FASTMATH, exp
 from tinygrad_llm.kernels.rows import share
 
 _QUERIES, _KEYS = 96 // ROWS * ROWS, 4 * COLUMNS  # in a block
-_SQUARE = _KEYS * ROWS + SLACK
+_SQUARES = _KEYS * ROWS + SLACK
 _ZERO, _ONE = float32(0), float32(1)
 # Places of a thread's scratch memory: a head's packed operands and what is summed over its keys; a block's
-# packed keys and what is summed over its queries; the (queries, COLUMNS) weights and their gradient.
+# packed keys and what is summed over its queries; weights and dscores (queries, COLUMNS).
 _Q_ROWS, _DY_ROWS, _Q_COLUMNS, _DY_COLUMNS, _DQ, _DELTA = range(6)
-_K, _V, _K_COLUMNS, _DK, _DV, _WEIGHTS, _DSCORES, _TRANSPOSED = range(6, 14)
+_K_ROWS, _V_ROWS, _K_COLUMNS, _DK, _DV, _WEIGHTS, _DSCORES, _TRANSPOSED = range(6, 14)
 
 
-def sizes(queries, keys, width):
+def sizes(queries, width):
     """Numbers of scratch memory that one thread needs at each place."""
     rows, columns = packed_size(queries, width), packed_size(width, queries)
-    tall, wide = panels(width, ROWS) * ROWS, panels(width, COLUMNS) * COLUMNS
-    head = [rows, rows, columns, columns, panels(queries, ROWS) * ROWS * wide, queries]
-    return [*head, width * _KEYS, width * _KEYS, wide * _KEYS, tall * _KEYS, tall * _KEYS,
-            _QUERIES * COLUMNS, _QUERIES * COLUMNS, _QUERIES // ROWS * _SQUARE]
+    tall, wide = width + ROWS, width + COLUMNS
+    return [rows, rows, columns, columns, (queries + ROWS) * wide, queries,
+            width * _KEYS, width * _KEYS, wide * _KEYS, tall * _KEYS, tall * _KEYS,
+            _QUERIES * COLUMNS, _QUERIES * COLUMNS, _QUERIES // ROWS * _SQUARES]
 
 
 @njit(error_model="numpy")
-def heads(q, k, v, mask, rules, y, statistics, dy, dq, dk, dv, room, worker, workers):
+def heads(problem, q, k, v, mask, y, statistics, dy, dq, dk, dv, room, worker, workers):
     """One worker's share: whole key heads, each with the query heads that it serves."""
     batch, count = k.shape[:2]
     group = q.shape[1] // count
@@ -42,77 +41,162 @@ def heads(q, k, v, mask, rules, y, statistics, dy, dq, dk, dv, room, worker, wor
     for task in range(first, end):
         b, g = task // count, task % count
         for h in range(g * group, (g + 1) * group):
-            _pack_head(q, dy, y, room, b, h)
-            for s in range(0, k.shape[2], _KEYS):
-                _pack_keys(k, v, room, b, g, s)
-                _key_block(q, mask, rules, statistics, room, b, h, s)
-                count = min(_KEYS, k.shape[2] - s)
-                _write_columns(dk, room[_DK], rules.scale, b, g, s, h > g * group)
-                _write_columns(dv, room[_DV], _ONE, b, g, s, h > g * group)
-            _write_rows(dq, room[_DQ], rules.scale, b, h)
+            _pack_queries(problem, q[b, h], dy[b, h], y[b, h], room)
+            for s in range(0, problem.keys, _KEYS):
+                _pack_keys(problem, k[b, g], v[b, g], room, s)
+                _visit_keys(problem, mask[b, h], statistics[b, h], room, task * group + h - g * group, s)
+                _write_columns(problem, room[_DK], problem.scale, dk[b, g, s:s + _KEYS], h > g * group)
+                _write_columns(problem, room[_DV], _ONE, dv[b, g, s:s + _KEYS], h > g * group)
+            _write_rows(problem, room[_DQ], dq[b, h])
 
 
 @njit(error_model="numpy")
-def _pack_head(q, dy, y, room, b, h):
+def _pack_queries(problem, q, dy, y, room):
     """Both packings of q and dy, delta = sum_d dy y of each query, and zeros for dq."""
-    queries, width = q.shape[2:]
-    pack_all_rows(room[_Q_ROWS], rows_of(q, b, h), width)
-    pack_all_rows(room[_DY_ROWS], rows_of(dy, b, h), width)
-    pack_all_rows(room[_Q_COLUMNS], columns_of(q, b, h), queries)
-    pack_all_rows(room[_DY_COLUMNS], columns_of(dy, b, h), queries)
-    delta = matrix(room[_DELTA], 1, queries)[0]
-    for t in range(queries):
-        delta[t] = _ZERO
-        for d in range(width):
-            delta[t] += dy[b, h, t, d] * y[b, h, t, d]
-    matrix(room[_DQ], panels(queries, ROWS) * ROWS, panels(width, COLUMNS) * COLUMNS)[:] = _ZERO
+    pack_all_rows(room[_Q_ROWS], rows_of(q), problem.width)
+    pack_all_rows(room[_DY_ROWS], rows_of(dy), problem.width)
+    pack_all_rows(room[_Q_COLUMNS], columns_of(q), problem.queries)
+    pack_all_rows(room[_DY_COLUMNS], columns_of(dy), problem.queries)
+    delta = matrix_at(room[_DELTA], problem.queries, 1)
+    for t in range(problem.queries):
+        delta[t, 0] = _ZERO
+        for d in range(problem.width):
+            delta[t, 0] += dy[t, d] * y[t, d]
+    matrix_at(room[_DQ], problem.queries + ROWS, _wide(problem))[:] = _ZERO
 
 
 @njit(error_model="numpy")
-def _pack_keys(k, v, room, b, g, s):
-    """The keys and values of the block that begins with the s-th, and zeros for dk and dv."""
-    keys, width = min(_KEYS, k.shape[2] - s), k.shape[3]
+def _wide(problem):
+    return panels(problem.width, COLUMNS) * COLUMNS
+
+
+@njit(error_model="numpy")
+def _tall(problem):
+    return panels(problem.width, ROWS) * ROWS
+
+
+@njit(error_model="numpy")
+def _pack_keys(problem, k, v, room, s):
+    """The keys and values of the block that begins with the s-th, and zeros for their dk and dv."""
+    keys, width = min(_KEYS, problem.keys - s), problem.width
     for c in range(0, keys, COLUMNS):
-        pack_columns(room[_K] + c * width * FLOAT_BYTES, rows_of(k, b, g), s + c, 0, width)
-        pack_columns(room[_V] + c * width * FLOAT_BYTES, rows_of(v, b, g), s + c, 0, width)
+        pack_columns(room[_K_ROWS] + c * width * FLOAT_BYTES, rows_of(k), s + c, 0, width)
+        pack_columns(room[_V_ROWS] + c * width * FLOAT_BYTES, rows_of(v), s + c, 0, width)
     for d in range(0, width, COLUMNS):
-        pack_columns(room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, columns_of(k, b, g), d, s, keys)
-    for place in (_DK, _DV):
-        matrix(room[place], panels(width, ROWS) * ROWS, _KEYS)[:] = _ZERO
+        pack_columns(room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, columns_of(k), d, s, keys)
+    matrix_at(room[_DK], _tall(problem), _KEYS)[:] = _ZERO
+    matrix_at(room[_DV], _tall(problem), _KEYS)[:] = _ZERO
 
 
 @njit(error_model="numpy")
-def _key_block(q, mask, rules, statistics, room, b, h, s):
-    """All queries that see a key of the block, a block of queries at a time."""
-    queries, keys = mask.shape[2:]
-    for t in range(_first_query(rules, s, queries, keys) // _QUERIES * _QUERIES, queries, _QUERIES):
-        for c in range(0, min(_KEYS, keys - s), COLUMNS):
-            _panel(q.shape[3], mask, rules, statistics, room, b, h, t, s, c)
-        _add_to_dq(q.shape[3], rules, room, t, min(_QUERIES, queries - t), s, min(_KEYS, keys - s), queries, keys)
+def _visit_keys(problem, mask, statistics, room, head, s):
+    """Show the block of keys to every query that may see one, a block of queries at a time."""
+    keys = min(_KEYS, problem.keys - s)
+    for t in range(_first_query(problem, s) // _QUERIES * _QUERIES, problem.queries, _QUERIES):
+        for c in range(0, keys, COLUMNS):
+            _visit_panel(problem, mask, statistics, room, head, t, s, c)
+        _add_to_dq(problem, room, t, s, keys)
 
 
 @njit(error_model="numpy")
-def _first_query(rules, s, queries, keys):
+def _first_query(problem, s):
     """The first query that may see the s-th key."""
-    return max(s - (keys - queries), 0) if rules.causal else 0
+    return max(s - (problem.keys - problem.queries), 0) if problem.causal else 0
 
 
 @njit(error_model="numpy")
-def _panel(width, mask, rules, statistics, room, b, h, t, s, c):
-    """Block of queries from the t-th, COLUMNS keys from the (s + c)-th: adds to dv and dk, leaves dscores transposed."""
-    queries, keys = mask.shape[2:]
-    count = min(_QUERIES, queries - t)
-    start = min(max(_first_query(rules, s + c, queries, keys) - t, 0), count) // ROWS * ROWS  # first row of the block that sees any
-    skip = start * TILE_ROW
-    weights, dscores = room[_WEIGHTS], room[_DSCORES]
+def _visit_panel(problem, mask, statistics, room, head, t, s, c):
+    """A block of queries from the t-th on sees COLUMNS keys from the (s + c)-th on, the block's c-th."""
+    width, count = problem.width, min(_QUERIES, problem.queries - t)
+    start = max(_first_query(problem, s + c) - t, 0) // ROWS * ROWS  # the tiles before it are above the diagonal
+    if start >= count:
+        return
     for r in range(start, count, ROWS):
-        line = (t + r) * width * FLOAT_BYTES
-        product(room[_Q_ROWS] + line, room[_K] + c * width * FLOAT_BYTES, width, weights + r * TILE_ROW, 0)
-        product(room[_DY_ROWS] + line, room[_V] + c * width * FLOAT_BYTES, width, dscores + r * TILE_ROW, 0)
-    _weights(matrix(weights, count, COLUMNS), statistics[b, h], mask, rules, b, h, t, s + c, start)
-    _dscores(matrix(weights, count, COLUMNS), matrix(dscores, count, COLUMNS), matrix(room[_DELTA], 1, queries)[0], mask, rules, b, h, t, s + c, start)
-    if start < count:
-        for d in range(0, width, ROWS):
-            line, place = (d * queries + (t + start) * ROWS) * FLOAT_BYTES, (d * _KEYS + c * ROWS) * FLOAT_BYTES
-            product(room[_DY_COLUMNS] + line, weights + skip, count - start, room[_DV] + place, 1)
-            product(room[_Q_COLUMNS] + line, dscores + skip, count - start, room[_DK] + place, 1)
+        lines, tile = (t + r) * width * FLOAT_BYTES, r * TILE_ROW
+        product(room[_Q_ROWS] + lines, room[_K_ROWS] + c * width * FLOAT_BYTES, width,
+                room[_WEIGHTS] + tile, TILE_ROW, 0)
+        product(room[_DY_ROWS] + lines, room[_V_ROWS] + c * width * FLOAT_BYTES, width,
+                room[_DSCORES] + tile, TILE_ROW, 0)
+    weights, dscores = matrix_at(room[_WEIGHTS], count, COLUMNS), matrix_at(room[_DSCORES], count, COLUMNS)
+    _softmax(problem, weights[start:], statistics[t + start:])
+    _mask(problem, weights, mask, t, s + c, start)
+    delta = matrix_at(room[_DELTA], problem.queries, 1)
+    _softmax_backward(problem, weights[start:], dscores[start:], delta[t + start:], head, t + start, s + c)
+    for d in range(0, width, ROWS):
+        lines = (d * problem.queries + (t + start) * ROWS) * FLOAT_BYTES
+        place = (c * _tall(problem) + d * COLUMNS) * FLOAT_BYTES
+        product(room[_DY_COLUMNS] + lines, room[_WEIGHTS] + start * TILE_ROW, count - start,
+                room[_DV] + place, TILE_ROW, 1)
+        product(room[_Q_COLUMNS] + lines, room[_DSCORES] + start * TILE_ROW, count - start,
+                room[_DK] + place, TILE_ROW, 1)
+    operand = room[_DSCORES], TILE_ROW, FLOAT_BYTES, count
+    for r in range(start, count, ROWS):
+        pack_rows(room[_TRANSPOSED] + (r // ROWS * _SQUARES + c * ROWS) * FLOAT_BYTES, operand, r, 0, COLUMNS)
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _softmax(problem, scores, statistics):
+    """The weights that forward made, in place of the scores."""
+    for r in range(len(scores)):
+        largest, inverse = statistics[r, 0], statistics[r, 1]
+        for c in range(COLUMNS):
+            scores[r, c] = exp(scores[r, c] * problem.scale - largest) * inverse
+
+
+@njit(error_model="numpy")
+def _mask(problem, weights, mask, t, s, start):
+    """0 where a query may not see a key; the weights are those of keys from the s-th on."""
+    if problem.causal:
+        for r in range(start, len(weights)):
+            for c in range(max(keys_seen(problem, t + r) - s, 0), COLUMNS):
+                weights[r, c] = _ZERO
+    if problem.masked:
+        for r in range(start, len(weights)):
+            for c in range(min(COLUMNS, problem.keys - s)):
+                if not mask[t + r, s + c]:
+                    weights[r, c] = _ZERO
+
+
+@njit(error_model="numpy", fastmath=FASTMATH)
+def _softmax_backward(problem, weights, dweights, delta, head, t, s):
+    """dscores in place of dweights: weight (dweight - delta); what dropout dropped is dropped from both."""
+    for r in range(len(weights)):
+        for c in range(COLUMNS):
+            if problem.dropping:
+                factor = keep_factor(problem, head, t + r, s + c)
+                dweights[r, c] = weights[r, c] * (dweights[r, c] * factor - delta[r, 0])
+                weights[r, c] *= factor
+            else:
+                dweights[r, c] = weights[r, c] * (dweights[r, c] - delta[r, 0])
+
+
+@njit(error_model="numpy")
+def _add_to_dq(problem, room, t, s, keys):
+    """dq += dscores k for the block; a tile of queries takes the keys that its last query sees."""
+    wide = _wide(problem)
+    for r in range(0, min(_QUERIES, problem.queries - t), ROWS):
+        depth = min(keys_seen(problem, t + r + ROWS - 1) - s, keys)
+        if depth > 0:
+            for d in range(0, wide, COLUMNS):
+                product(room[_TRANSPOSED] + r // ROWS * _SQUARES * FLOAT_BYTES,
+                        room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, depth,
+                        room[_DQ] + ((t + r) * wide + d) * FLOAT_BYTES, wide * FLOAT_BYTES, 1)
+
+
+@njit(error_model="numpy")
+def _write_columns(problem, source, scale, target, add):
+    """target (keys, D) = or += scale times the panels (D, COLUMNS) at source."""
+    for s in range(len(target)):
+        panel = matrix_at(source + s // COLUMNS * _tall(problem) * TILE_ROW, problem.width, COLUMNS)
+        for d in range(problem.width):
+            value = panel[d, s % COLUMNS] * scale
+            target[s, d] = target[s, d] + value if add else value
+
+
+@njit(error_model="numpy")
+def _write_rows(problem, source, target):
+    """dq (queries, D) from its padded sums."""
+    sums = matrix_at(source, problem.queries, _wide(problem))
+    for t in range(problem.queries):
+        for d in range(problem.width):
+            target[t, d] = sums[t, d] * problem.scale

@@ -1,7 +1,7 @@
 """Attention's forward pass for a share of the heads: COLUMNS queries at a time, side by side in vector registers.
 
-Scores lie transposed, (keys, COLUMNS queries): then the maximum and the sum over keys are sums of vectors, and the
-weights are, as they lie, the packed operand of the product with the values.
+Scores lie transposed, (keys, COLUMNS queries): the maximum and the sum over the keys then go vector by vector,
+and the weights are, as they lie, the packed operand of the product with the values.
 """
 
 import numpy as np
@@ -9,31 +9,31 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, address_of, columns_of, dropout_keeps, keys_seen, matrix, pack_all_rows,
-    pack_columns, packed_size, panels, product, rows_of,
+    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, address_of, columns_of, keep_factor, keys_seen, matrix_at,
+    pack_all_rows, pack_columns, packed_size, panels, product, rows_of,
 )
 from tinygrad_llm.kernels.polynomials import FASTMATH, exp, larger
 from tinygrad_llm.kernels.rows import share
 
-_KEYS = 256  # in a block of the product with the values: their weights stay in the first-level cache
+_KEYS = 256  # in a block of the product with the values: its weights stay in the first-level cache
 _ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
+# Places of a thread's scratch memory: the packed keys and values of a head, then what COLUMNS queries need.
+_K, _V, _Q, _WEIGHTS, _TOTALS, _OUTPUT = range(6)
+
+
+def sizes(keys, width):
+    """Numbers of scratch memory that one thread needs at each place."""
+    return [packed_size(keys, width), packed_size(width, keys), width * COLUMNS, (keys + ROWS) * COLUMNS,
+            2 * COLUMNS, (width + ROWS) * COLUMNS]
 
 
 @njit(error_model="numpy")
-def workspace(keys, width):
-    """Numbers of scratch memory for one thread: packed keys and values, then a panel of queries."""
-    panel = (width + panels(width, ROWS) * ROWS + panels(keys, ROWS) * ROWS + 2) * COLUMNS
-    return packed_size(keys, width) + packed_size(width, keys) + panel
+def heads(problem, q, k, v, mask, y, statistics, room, worker, workers):
+    """One worker's share of the heads, or of the queries of every head where heads do not divide evenly.
 
-
-@njit(error_model="numpy")
-def heads(q, k, v, mask, rules, y, statistics, room, size, worker, workers):
-    """One worker's share. statistics (B, H, T, 2): the largest score of each row, 1 / sum of exp(score - largest)."""
-    batch, count, queries, width = q.shape
-    keys, group = k.shape[2], count // k.shape[1]
-    k_panels = address_of(room) + worker * size * FLOAT_BYTES
-    v_panels = k_panels + packed_size(keys, width) * FLOAT_BYTES
-    panel = v_panels + packed_size(width, keys) * FLOAT_BYTES
+    statistics (B, H, T, 2): the largest score of each row, and 1 / sum of exp(score - largest).
+    """
+    batch, count, group = q.shape[0], q.shape[1], q.shape[1] // k.shape[1]
     parts = 1 if batch * count % workers == 0 else workers
     first, end = share(batch * count * parts, worker, workers)
     packed = -1
@@ -42,79 +42,78 @@ def heads(q, k, v, mask, rules, y, statistics, room, size, worker, workers):
         b, h = head // count, head % count
         if packed != head // group:
             packed = head // group
-            pack_all_rows(k_panels, rows_of(k, b, h // group), width)
-            pack_all_rows(v_panels, columns_of(v, b, h // group), keys)
-        for t in range(part * COLUMNS, queries, parts * COLUMNS):
-            _query_panel(q, k_panels, v_panels, mask, rules, y, statistics, panel, b, h, t)
+            pack_all_rows(room[_K], rows_of(k[b, h // group]), problem.width)
+            pack_all_rows(room[_V], columns_of(v[b, h // group]), problem.keys)
+        for t in range(part * COLUMNS, problem.queries, parts * COLUMNS):
+            _attend(problem, q[b, h], mask[b, h], y[b, h], statistics[b, h], room, head, t)
 
 
 @njit(error_model="numpy")
-def _query_panel(q, k_panels, v_panels, mask, rules, y, statistics, room, b, h, t):
-    """COLUMNS queries from the t-th on."""
-    queries, width, keys = q.shape[2], q.shape[3], mask.shape[3]
-    sums = room + width * COLUMNS * FLOAT_BYTES
-    output = sums + 2 * COLUMNS * FLOAT_BYTES
-    weights = output + panels(width, ROWS) * ROWS * COLUMNS * FLOAT_BYTES
-    seen = keys_seen(rules, min(t + COLUMNS, queries) - 1, queries, keys)
-    pack_columns(room, rows_of(q, b, h), t, 0, width)
+def _attend(problem, q, mask, y, statistics, room, head, t):
+    """y of the COLUMNS queries from the t-th on."""
+    width, count = problem.width, min(COLUMNS, problem.queries - t)
+    seen = keys_seen(problem, t + count - 1)
+    pack_columns(room[_Q], rows_of(q), t, 0, width)
     for s in range(0, seen, ROWS):
-        product(k_panels + s * width * FLOAT_BYTES, room, width, weights + s * COLUMNS * FLOAT_BYTES, 0)
-    totals = matrix(sums, 2, COLUMNS)
-    _softmax(matrix(weights, seen, COLUMNS), totals, mask, rules, b, h, t)
+        product(room[_K] + s * width * FLOAT_BYTES, room[_Q], width, room[_WEIGHTS] + s * TILE_ROW, TILE_ROW, 0)
+    weights, totals = matrix_at(room[_WEIGHTS], seen, COLUMNS), matrix_at(room[_TOTALS], 2, COLUMNS)
+    _scale_and_mask(problem, weights, mask, t, count)
+    _softmax(weights, totals)
+    if problem.dropping:
+        _drop(problem, weights, head, t)
     for s in range(0, seen, _KEYS):
         for d in range(0, width, ROWS):
-            product(v_panels + (d * keys + s * ROWS) * FLOAT_BYTES, weights + s * COLUMNS * FLOAT_BYTES,
-                    min(_KEYS, seen - s), output + d * COLUMNS * FLOAT_BYTES, s > 0)
-    _write(matrix(output, width, COLUMNS), totals, seen, y, statistics, b, h, t)
+            product(room[_V] + (d * problem.keys + s * ROWS) * FLOAT_BYTES, room[_WEIGHTS] + s * TILE_ROW,
+                    min(_KEYS, seen - s), room[_OUTPUT] + d * TILE_ROW, TILE_ROW, s > 0)
+    _write(matrix_at(room[_OUTPUT], width, COLUMNS), totals, seen, y[t:t + count], statistics[t:t + count])
+
+
+@njit(error_model="numpy")
+def _scale_and_mask(problem, scores, mask, t, count):
+    """Scores times the scale; -inf where a query may not see a key."""
+    for s in range(len(scores)):
+        for c in range(COLUMNS):
+            scores[s, c] *= problem.scale
+    if problem.causal:
+        for s in range(keys_seen(problem, t), len(scores)):
+            for c in range(COLUMNS):
+                if s >= keys_seen(problem, t + c):
+                    scores[s, c] = _LOWEST
+    if problem.masked:
+        for s in range(len(scores)):
+            for c in range(count):
+                if not mask[t + c, s]:
+                    scores[s, c] = _LOWEST
 
 
 @njit(error_model="numpy", fastmath=FASTMATH)
-def _softmax(weights, totals, mask, rules, b, h, t):
-    """exp(score - largest) in place of the scores; totals: the largest score, and the sum, of each query."""
+def _softmax(scores, totals):
+    """exp(score - largest) in place of the scores; totals: the largest score and the sum of each query."""
     largest, total = totals[0], totals[1]
     largest[:], total[:] = _LOWEST, _ZERO
-    for s in range(len(weights)):
+    for s in range(len(scores)):
         for c in range(COLUMNS):
-            weights[s, c] *= rules.scale
-    _mask_scores(weights, mask, rules, b, h, t)
-    for s in range(len(weights)):
-        for c in range(COLUMNS):
-            largest[c] = larger(largest[c], weights[s, c])
+            largest[c] = larger(largest[c], scores[s, c])
     for c in range(COLUMNS):
         largest[c] = _ZERO if largest[c] == _LOWEST else largest[c]
+    for s in range(len(scores)):
+        for c in range(COLUMNS):
+            scores[s, c] = exp(scores[s, c] - largest[c])
+            total[c] += scores[s, c]
+
+
+@njit(error_model="numpy")
+def _drop(problem, weights, head, t):
     for s in range(len(weights)):
         for c in range(COLUMNS):
-            weights[s, c] = exp(weights[s, c] - largest[c])
-            total[c] += weights[s, c]
-    if rules.dropping:
-        for s in range(len(weights)):
-            for c in range(COLUMNS):
-                kept = dropout_keeps(rules, mask.shape, b, h, t + c, s)
-                weights[s, c] *= rules.keep_scale if kept else _ZERO
+            weights[s, c] *= keep_factor(problem, head, t + c, s)
 
 
 @njit(error_model="numpy")
-def _mask_scores(weights, mask, rules, b, h, t):
-    """-inf where a query may not see a key."""
-    queries, keys = mask.shape[2:]
-    if rules.causal:
-        for s in range(keys_seen(rules, t, queries, keys), len(weights)):
-            for c in range(COLUMNS):
-                if s >= keys_seen(rules, t + c, queries, keys):
-                    weights[s, c] = _LOWEST
-    if rules.masked:
-        for s in range(len(weights)):
-            for c in range(min(COLUMNS, queries - t)):
-                if not mask[b, h, t + c, s]:
-                    weights[s, c] = _LOWEST
-
-
-@njit(error_model="numpy")
-def _write(output, totals, seen, y, statistics, b, h, t):
-    """The finished rows of y; a row without a key to see is 0."""
-    for c in range(min(COLUMNS, y.shape[2] - t)):
-        largest, total = totals[0, c], totals[1, c]
-        inverse = _ZERO if total == _ZERO else _ONE / total
-        statistics[b, h, t + c, 0], statistics[b, h, t + c, 1] = largest, inverse
-        for d in range(y.shape[3]):
-            y[b, h, t + c, d] = output[d, c] * inverse if seen else _ZERO
+def _write(output, totals, seen, y, statistics):
+    """The finished rows of y; a row that saw no key is 0."""
+    for c in range(len(y)):
+        inverse = _ZERO if totals[1, c] == _ZERO else _ONE / totals[1, c]
+        statistics[c, 0], statistics[c, 1] = totals[0, c], inverse
+        for d in range(y.shape[1]):
+            y[c, d] = output[d, c] * inverse if seen else _ZERO

@@ -25,6 +25,7 @@ from tinygrad_llm.inference.generation_config import GenerationConfig, save_gene
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.recipes.corpus import prepare_corpus
+from tinygrad_llm.recipes.forecast import forecast
 from tinygrad_llm.recipes.plots import draw_losses
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.settings import Settings, read_settings
@@ -39,6 +40,7 @@ from tinygrad_llm.training.signals import stop_request
 
 SETTINGS = "settings.toml"
 MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience"}
+SAMPLING = GenerationConfig(temperature=0.8, top_k=50)
 EVALUATION_TOKENS = 4096  # tokens in one forward pass of an evaluation
 
 
@@ -90,6 +92,10 @@ def pretrain(settings: Settings, folder: str | Path, *, resume: bool = False,
     run = build(settings, folder, reporter)
     if (folder / checkpoint.FILE).exists():
         restore(run)
+    if run.optimizer.steps < settings.loop.steps:
+        reporter.note("compiling what is not compiled yet, and timing a step ...")
+        resolved = dataclasses.replace(settings, model=run.model.config)
+        reporter.note(str(forecast(resolved, evaluation_tokens=len(run.validation))))
     return _train(run, reporter)
 
 
@@ -129,6 +135,7 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
                       rng=np.random.default_rng(batches_seed))
     rng = np.random.default_rng(weights_seed)
     model = GPT(config, rng=rng)
+    save_generation_config(folder, SAMPLING)
     optimizer = AdamW(model.parameters(), settings.adamw)
     return Run(settings, folder, tokenizer, model, optimizer, batches, validation, rng, Progress())
 
@@ -208,5 +215,5 @@ def sample(run: Run, tokens: int = 100) -> str:
     """What the model writes after the first words of the held-out text. Draws from a generator of its own."""
     prompt = run.tokenizer.decode(run.validation[:16].tolist())
     rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
-    config = GenerationConfig(max_new_tokens=tokens, temperature=0.8, top_k=50)
+    config = dataclasses.replace(SAMPLING, max_new_tokens=tokens)
     return prompt + "".join(complete(run.model, run.tokenizer, prompt, config, rng=rng))

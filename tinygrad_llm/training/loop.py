@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.errors import NonFiniteLoss
 from tinygrad_llm.explain.nan import diagnose
 from tinygrad_llm.nn import Module
 from tinygrad_llm.training.objectives import Loss
@@ -41,10 +42,6 @@ class StepReport(NamedTuple):
     lr: float
     tokens: int
     seconds: float
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss or a gradient is NaN or infinite. The weights are those from before the step."""
 
 
 def train(model: Module, objective: Callable[..., Loss], optimizer: AdamW, batches: Iterator[Batch], *,
