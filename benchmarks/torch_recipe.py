@@ -1,6 +1,8 @@
-"""A run of ours again in PyTorch: the architecture, batches, AdamW, clipping and schedule of a run folder's settings.
+"""A run of ours again in PyTorch: the architecture, batches, AdamW, clipping and schedule of a run
+folder's settings.
 
-F.scaled_dot_product_attention, tanh GELU, as many threads as ours; the weights start from PyTorch's own generator.
+F.scaled_dot_product_attention, tanh GELU, as many threads as ours; the weights start from PyTorch's
+own generator.
 """
 
 from __future__ import annotations
@@ -30,12 +32,20 @@ class Block(nn.Module):
         width, bias = config.n_embd, config.bias
         self.heads = config.n_head
         self.ln_1, self.ln_2 = nn.LayerNorm(width, bias=bias), nn.LayerNorm(width, bias=bias)
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=bias), nn.Linear(width, width, bias=bias)
-        self.fc, self.proj = nn.Linear(width, 4 * width, bias=bias), nn.Linear(4 * width, width, bias=bias)
+        self.qkv, self.out = (
+            nn.Linear(width, 3 * width, bias=bias),
+            nn.Linear(width, width, bias=bias),
+        )
+        self.fc, self.proj = (
+            nn.Linear(width, 4 * width, bias=bias),
+            nn.Linear(4 * width, width, bias=bias),
+        )
 
     def forward(self, x):
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                   for part in self.qkv(self.ln_1(x)).chunk(3, -1))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv(self.ln_1(x)).chunk(3, -1)
+        )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).flatten(2))
         return x + self.proj(F.gelu(self.fc(self.ln_2(x)), approximate="tanh"))
@@ -67,21 +77,36 @@ class TorchGPT(nn.Module):
 
 def optimizer_for(model, config):
     """AdamW with decay on matrices alone."""
-    groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
-              {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.eps, betas=(config.beta1, config.beta2), eps=config.eps)
+    groups = [
+        {
+            "params": [p for p in model.parameters() if p.ndim >= 2],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=config.eps, betas=(config.beta1, config.beta2), eps=config.eps
+    )
 
 
 def train_like_ours(settings, folder: Path) -> tuple[float, float]:
-    """Train on a run folder's tokens as its settings say: (loss on all held-out text, seconds of the steps)."""
+    """Train on a run folder's tokens as its settings say: (loss on all held-out text, seconds of
+    the steps).
+    """
     tokenizer = load_tokenizer(folder)
-    training, held_out = open_tokens(folder / "tokens", tokenizer=tokenizer).split(settings.run.validation)
+    training, held_out = open_tokens(folder / "tokens", tokenizer=tokenizer).split(
+        settings.run.validation
+    )
     config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
     torch.manual_seed(settings.run.seed)
     model = TorchGPT(config)
     optimizer = optimizer_for(model, settings.adamw)
-    batches = Batches(training, batch_size=settings.loop.batch_size, context=config.n_positions,
-                      rng=np.random.default_rng(settings.run.seed))
+    batches = Batches(
+        training,
+        batch_size=settings.loop.batch_size,
+        context=config.n_positions,
+        rng=np.random.default_rng(settings.run.seed),
+    )
     start = time.perf_counter()
     for step in tqdm(range(settings.loop.steps), desc="PyTorch", leave=False):
         for group in optimizer.param_groups:

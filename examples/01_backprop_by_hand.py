@@ -1,4 +1,5 @@
-"""Backpropagation on five numbers, by hand and by the tape; and why the tape needs a topological sort.
+"""Backpropagation on five numbers, by hand and by the tape; and why the tape needs a topological
+sort.
 
 Run: python examples/01_backprop_by_hand.py
 """
@@ -17,7 +18,9 @@ def by_hand(x, w, b, target):
 
 
 def by_tape(**numbers):
-    """The same loss from Tensors: each operation records how to go back, `backward` follows them."""
+    """The same loss from Tensors: each operation records how to go back, `backward` follows
+    them.
+    """
     t = {name: Tensor(value, requires_grad=True) for name, value in numbers.items()}
     error = t["w"] * t["x"] + t["b"] - t["target"]
     loss = error * error
@@ -26,7 +29,9 @@ def by_tape(**numbers):
 
 
 def without_order(a):
-    """b = a + a; c = b + b, walked from c by visiting each parent at once: b passes on too early."""
+    """b = a + a; c = b + b, walked from c by visiting each parent at once: b passes on too
+    early.
+    """
     gradients = {"c": 1.0, "b": 0.0, "a": 0.0}
     parents = {"c": ["b", "b"], "b": ["a", "a"], "a": []}
     waiting = ["c"]
@@ -49,7 +54,9 @@ def main():
     b = a + a
     c = b + b
     c.backward()
-    print(f"c = 4 a, so d c / d a = 4: the tape says {a.grad.item()}, a walk without order {without_order(1.0)}")
+    print(
+        f"c = 4 a, so d c / d a = 4: the tape says {a.grad.item()}, a walk without order {without_order(1.0)}"
+    )
     return gradients == expected and loss == tape_loss and a.grad.item() == 4.0
 
 

@@ -1,4 +1,5 @@
-"""A first network: two moons that no straight line divides, learned by two layers and plain gradient descent.
+"""A first network: two moons that no straight line divides, learned by two layers and plain
+gradient descent.
 
 Run: python examples/02_first_network.py
 """
@@ -22,7 +23,9 @@ class Network(Module):
 
 
 def two_moons(n, rng):
-    """n points on two interleaved half circles, with noise: (n, 2) float32, and their class (n,)."""
+    """n points on two interleaved half circles, with noise: (n, 2) float32, and their class
+    (n,).
+    """
     angle, side = rng.random(n) * np.pi, rng.integers(2, size=n)
     x = np.stack([np.cos(angle), np.sin(angle)], 1) * np.where(side, -1, 1)[:, None]
     x += np.where(side[:, None], [1.0, 0.5], [0.0, 0.0]) + rng.normal(0, 0.1, (n, 2))

@@ -1,6 +1,8 @@
-"""An LLM learns to predict the next token, labels made on the fly (PROOFS row 1): nanoGPT's CPU recipe, beside PyTorch.
+"""An LLM learns to predict the next token, labels made on the fly (PROOFS row 1): nanoGPT's CPU
+recipe, beside PyTorch.
 
-Run: python examples/03_next_word.py tinyshakespeare.txt [seeds, such as 1 2 3]     (PyTorch's row needs torch)
+Run: python examples/03_next_word.py tinyshakespeare.txt [seeds, such as 1 2 3]     (PyTorch's row
+needs torch)
 """
 
 import sys
@@ -24,20 +26,27 @@ def theirs(settings, folder):
     """The same recipe in PyTorch: equal architecture, tokens, optimizer and schedule."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from benchmarks.torch_recipe import train_like_ours
+
     return train_like_ours(settings, folder)
 
 
 def main(data, seeds=(1,), steps=2000, mark=MARK, reporter=None, with_torch=True):
     good = True
     for seed in map(int, seeds):
-        settings = preset("char-cpu").updated({"data": [str(data)], "seed": seed, "steps": steps, "sample_every": 0})
+        settings = preset("char-cpu").updated(
+            {"data": [str(data)], "seed": seed, "steps": steps, "sample_every": 0}
+        )
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             loss, seconds = ours(settings, run, reporter)
-            print(f"seed {seed}: validation loss {loss:.4f} in {seconds:.0f} s of training (mark {mark})")
+            print(
+                f"seed {seed}: validation loss {loss:.4f} in {seconds:.0f} s of training (mark {mark})"
+            )
             if with_torch:
                 peer, peer_seconds = theirs(settings, run)
-                print(f"  PyTorch: {peer:.4f} in {peer_seconds:.0f} s; ours takes {seconds / peer_seconds:.2f} of it")
+                print(
+                    f"  PyTorch: {peer:.4f} in {peer_seconds:.0f} s; ours takes {seconds / peer_seconds:.2f} of it"
+                )
         good = good and loss <= mark
     return good
 

@@ -1,4 +1,5 @@
-"""Pretraining on unlabelled text (PROOFS row 4): bits per byte on held-out text, beside gzip, bigram and trigram.
+"""Pretraining on unlabelled text (PROOFS row 4): bits per byte on held-out text, beside gzip,
+bigram and trigram.
 
 Run: python examples/05_bits_per_byte.py [seeds]      (Python's own manual, three minutes a seed)
 """
@@ -20,7 +21,11 @@ def main(seeds=(1,), reporter=None, **overrides):
         with tempfile.TemporaryDirectory() as folder:
             outcome = pretrain(settings, Path(folder) / "run", reporter=reporter)
             rows = {"this GPT": outcome.score.bits_per_byte, **baselines(outcome.run)}
-        print(f"seed {seed}: " + ", ".join(f"{name} {value:.3f}" for name, value in rows.items()) + " bits per byte")
+        print(
+            f"seed {seed}: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in rows.items())
+            + " bits per byte"
+        )
         good = good and rows["this GPT"] == min(rows.values())
     return good
 

@@ -1,4 +1,5 @@
-"""A corpus of any size (PROOFS row 5): 200 MB streamed to shards and trained from; memory beside that for 2 MB.
+"""A corpus of any size (PROOFS row 5): 200 MB streamed to shards and trained from; memory beside
+that for 2 MB.
 
 Run: python examples/06_large_corpus.py [megabytes]
 """
@@ -29,9 +30,16 @@ def peak_megabytes(folder, megabytes, steps, queue):
     """Tokenize and train in this process, and report the most memory it ever held."""
     corpus = Path(folder) / f"corpus-{megabytes}.txt"
     write_corpus(corpus, megabytes)
-    settings = preset("char-cpu").updated({
-        "data": [str(corpus)], "tokenizer": "bytes", "steps": steps, "eval_every": steps, "validation": 1e-4,
-        "sample_every": 0})
+    settings = preset("char-cpu").updated(
+        {
+            "data": [str(corpus)],
+            "tokenizer": "bytes",
+            "steps": steps,
+            "eval_every": steps,
+            "validation": 1e-4,
+            "sample_every": 0,
+        }
+    )
     pretrain(settings, Path(folder) / f"run-{megabytes}")
     queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

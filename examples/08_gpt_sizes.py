@@ -1,4 +1,5 @@
-"""GPT is the decoder alone, and autoregressive (PROOFS row 14): the published sizes, and step by step = all at once.
+"""GPT is the decoder alone, and autoregressive (PROOFS row 14): the published sizes, and step by
+step = all at once.
 
 Run: python examples/08_gpt_sizes.py
 """
@@ -10,14 +11,23 @@ from tinygrad_llm.inference.cache import KVCache
 from tinygrad_llm.models.gpt import PRESETS
 from tinygrad_llm.recipes.forecast import num_parameters
 
-PUBLISHED = {"gpt2": 124_439_808, "gpt2-medium": 354_823_168, "gpt2-large": 774_030_080, "gpt2-xl": 1_557_611_200}
+PUBLISHED = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+}
 
 
 def step_by_step(model, ids):
-    """The logits of each position when the model reads one token at a time and remembers keys and values."""
+    """The logits of each position when the model reads one token at a time and remembers keys and
+    values.
+    """
     cache = [KVCache() for _ in model.h]
     with no_grad():
-        return np.concatenate([model(ids[:, t:t + 1], cache=cache).data for t in range(ids.shape[1])], axis=1)
+        return np.concatenate(
+            [model(ids[:, t : t + 1], cache=cache).data for t in range(ids.shape[1])], axis=1
+        )
 
 
 def main(config=None):
@@ -31,7 +41,9 @@ def main(config=None):
     with no_grad():
         at_once = model(ids).data
     difference = float(np.abs(step_by_step(model, ids) - at_once).max())
-    print(f"logits one token at a time and all at once differ by {difference:.1e} at most (limit 1e-5)")
+    print(
+        f"logits one token at a time and all at once differ by {difference:.1e} at most (limit 1e-5)"
+    )
     return exact and difference < 1e-5
 
 

@@ -1,4 +1,5 @@
-"""What "large" costs (PROOFS row 23): the forecast of memory and time, checked against the run itself.
+"""What "large" costs (PROOFS row 23): the forecast of memory and time, checked against the run
+itself.
 
 Run: python examples/09_cost.py [presets, such as char-cpu baby gpt2]
 """
@@ -18,8 +19,11 @@ from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
 
 LIMIT = 0.15
-CASES = {"char-cpu": (20, {}), "baby": (5, {"vocab_size": 65, "dropout": 0.0}),
-         "gpt2": (3, {"n_positions": 64, "batch_size": 4})}  # llm.c's CPU setting
+CASES = {
+    "char-cpu": (20, {}),
+    "baby": (5, {"vocab_size": 65, "dropout": 0.0}),
+    "gpt2": (3, {"n_positions": 64, "batch_size": 4}),
+}  # llm.c's CPU setting
 
 
 def train(settings, steps, queue):
@@ -28,11 +32,18 @@ def train(settings, steps, queue):
     model = GPT(settings.model, rng=rng)
     optimizer, times = AdamW(model.parameters(), settings.adamw), []
     for _ in range(steps + 2):
-        ids = rng.integers(settings.model.vocab_size, size=(settings.loop.batch_size, settings.model.n_positions + 1))
+        ids = rng.integers(
+            settings.model.vocab_size,
+            size=(settings.loop.batch_size, settings.model.n_positions + 1),
+        )
         start = time.perf_counter()
-        train_step(model, next_token, optimizer, [(ids[:, :-1], ids[:, 1:])], lr=1e-4, clip=1.0, rng=rng)
+        train_step(
+            model, next_token, optimizer, [(ids[:, :-1], ids[:, 1:])], lr=1e-4, clip=1.0, rng=rng
+        )
         times.append(time.perf_counter() - start)
-    queue.put((float(np.median(times[2:])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    queue.put(
+        (float(np.median(times[2:])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    )
 
 
 def main(names=tuple(CASES), limit=LIMIT):
@@ -46,9 +57,11 @@ def main(names=tuple(CASES), limit=LIMIT):
         seconds, memory = queue.get()
         process.join()
         errors = [expected.memory / memory - 1, expected.step_seconds / seconds - 1]
-        print(f"{name}: {expected.parameters:,} parameters, {expected.flops_per_token / 1e6:,.1f} MFLOP a token\n"
-              f"  memory forecast {expected.memory / 1e6:,.0f} MB, measured {memory / 1e6:,.0f} ({errors[0]:+.0%})\n"
-              f"  a step forecast {expected.step_seconds * 1e3:,.1f} ms, measured {seconds * 1e3:,.1f} ({errors[1]:+.0%})")
+        print(
+            f"{name}: {expected.parameters:,} parameters, {expected.flops_per_token / 1e6:,.1f} MFLOP a token\n"
+            f"  memory forecast {expected.memory / 1e6:,.0f} MB, measured {memory / 1e6:,.0f} ({errors[0]:+.0%})\n"
+            f"  a step forecast {expected.step_seconds * 1e3:,.1f} ms, measured {seconds * 1e3:,.1f} ({errors[1]:+.0%})"
+        )
         good = good and max(map(abs, errors)) <= limit
     return good
 

@@ -1,4 +1,6 @@
-"""The command line: every mistake is one line on stderr that says what to do, with its exit code, and nothing lost."""
+"""The command line: every mistake is one line on stderr that says what to do, with its exit code,
+and nothing lost.
+"""
 
 import errno
 import json
@@ -26,7 +28,19 @@ def text(tmp_path):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 60)
-    assert main(["pretrain", "--data", str(folder / "text.txt"), "--out", str(folder / "run"), *SETTINGS]) == 0
+    assert (
+        main(
+            [
+                "pretrain",
+                "--data",
+                str(folder / "text.txt"),
+                "--out",
+                str(folder / "run"),
+                *SETTINGS,
+            ]
+        )
+        == 0
+    )
     return folder / "run"
 
 
@@ -49,7 +63,9 @@ def test_missing_empty_and_binary_text(capsys, tmp_path):
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "binary.txt").write_bytes(b"abc\x00\xff")
     assert "missing.txt" in pretrain(capsys, 2, tmp_path, "--data", tmp_path / "missing.txt")
-    assert "no text" in refuse(capsys, 2, "pretrain", "--out", tmp_path / "b", "--data", tmp_path / "empty.txt")
+    assert "no text" in refuse(
+        capsys, 2, "pretrain", "--out", tmp_path / "b", "--data", tmp_path / "empty.txt"
+    )
     line = refuse(capsys, 2, "pretrain", "--out", tmp_path / "c", "--data", tmp_path / "binary.txt")
     assert "binary.txt" in line and "byte 3" in line.replace("offset", "byte")
 
@@ -81,6 +97,7 @@ def test_a_config_file_with_an_unknown_key(capsys, tmp_path, text):
 
 def damaged(trained, tmp_path, name, change):
     import shutil
+
     copy = tmp_path / "run"
     shutil.copytree(trained, copy)
     path = copy / name
@@ -88,11 +105,17 @@ def damaged(trained, tmp_path, name, change):
     return copy
 
 
-@pytest.mark.parametrize("name", ["checkpoint.safetensors", "tokens/tokens-00000.bin", "tokenizer.json"])
-@pytest.mark.parametrize("change", [lambda b: b[:-9], lambda b: b"\xff" * 8 + b[8:]], ids=["cut", "scrambled"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint.safetensors", "tokens/tokens-00000.bin", "tokenizer.json"]
+)
+@pytest.mark.parametrize(
+    "change", [lambda b: b[:-9], lambda b: b"\xff" * 8 + b[8:]], ids=["cut", "scrambled"]
+)
 def test_corrupt_files_of_a_run(capsys, trained, tmp_path, name, change):
     copy = damaged(trained, tmp_path, name, change)
-    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file() and p.name != "settings.toml"}
+    before = {
+        p: p.read_bytes() for p in copy.rglob("*") if p.is_file() and p.name != "settings.toml"
+    }
     line = refuse(capsys, 2, "pretrain", "--out", copy, "--resume", "--steps", 30)
     assert name.rpartition("/")[2] in line
     assert all(path.read_bytes() == content for path, content in before.items())
@@ -101,7 +124,10 @@ def test_corrupt_files_of_a_run(capsys, trained, tmp_path, name, change):
 def test_a_folder_without_write_permission(capsys, tmp_path, text, monkeypatch):
     def deny(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
-    monkeypatch.setattr("tinygrad_llm.recipes.pretrain.write_atomic", deny)  # root may write anywhere
+
+    monkeypatch.setattr(
+        "tinygrad_llm.recipes.pretrain.write_atomic", deny
+    )  # root may write anywhere
     assert "cannot write into" in pretrain(capsys, 2, tmp_path, "--data", text)
 
 
@@ -110,6 +136,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(capsys, trained, monkeypatch):
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
+
     monkeypatch.setattr(os, "fsync", full)
     line = refuse(capsys, 4, "pretrain", "--out", trained, "--resume", "--steps", 30)
     assert "no space left" in line and "--resume" in line
@@ -134,7 +161,10 @@ def test_evaluate_generate_and_tokenizer(capsys, trained, text):
 
 def test_train_a_tokenizer(capsys, tmp_path, text):
     out = tmp_path / "tokenizer.json"
-    assert main(["tokenizer", "train", "--data", str(text), "--vocab-size", "270", "--out", str(out)]) == 0
+    assert (
+        main(["tokenizer", "train", "--data", str(text), "--vocab-size", "270", "--out", str(out)])
+        == 0
+    )
     assert "270 tokens" in capsys.readouterr().out and out.exists()
 
 
@@ -147,7 +177,10 @@ def test_gradcheck_and_doctor(capsys):
 
 
 def test_estimate(capsys):
-    small = [f"--set={key}={TINY[key]}" for key in ("n_layer", "n_head", "n_embd", "n_positions", "batch_size")]
+    small = [
+        f"--set={key}={TINY[key]}"
+        for key in ("n_layer", "n_head", "n_embd", "n_positions", "batch_size")
+    ]
     assert main(["estimate", *small, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parameters"] > 0
 
@@ -156,12 +189,16 @@ def test_every_command_has_help_with_an_example(capsys):
     for name in [module.__name__.rpartition(".")[2] for module in COMMANDS]:
         with pytest.raises(SystemExit) as leaving:
             build_parser().parse_args([name, "--help"])
-        assert leaving.value.code == 0 and f"example: tinygrad-llm {name}" in " ".join(capsys.readouterr().out.split())
+        assert leaving.value.code == 0 and f"example: tinygrad-llm {name}" in " ".join(
+            capsys.readouterr().out.split()
+        )
 
 
 def test_help_imports_no_numba():
-    code = ("import sys\nfrom tinygrad_llm.cli.main import main\ntry: main(['--help'])\n"
-            "except SystemExit: pass\nprint('numba' in sys.modules, 'matplotlib' in sys.modules)")
+    code = (
+        "import sys\nfrom tinygrad_llm.cli.main import main\ntry: main(['--help'])\n"
+        "except SystemExit: pass\nprint('numba' in sys.modules, 'matplotlib' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-2:] == ["False", "False"]
 

@@ -1,4 +1,6 @@
-"""Parameter counts are exact; memory and time are checked against real runs by the example of row 23."""
+"""Parameter counts are exact; memory and time are checked against real runs by the example of row
+23.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +8,12 @@ import pytest
 from tinygrad_llm.models.gpt import GPT, PRESETS, GPTConfig
 from tinygrad_llm.recipes.forecast import flops_per_token, num_parameters
 
-PUBLISHED = {"gpt2": 124_439_808, "gpt2-medium": 354_823_168, "gpt2-large": 774_030_080, "gpt2-xl": 1_557_611_200}
+PUBLISHED = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -22,8 +29,15 @@ def test_variants_of_gpt2_small():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_formula_counts_what_the_model_has(bias, tied):
-    config = GPTConfig(vocab_size=13, n_positions=7, n_layer=3, n_head=2, n_embd=10, bias=bias,
-                       tie_word_embeddings=tied)
+    config = GPTConfig(
+        vocab_size=13,
+        n_positions=7,
+        n_layer=3,
+        n_head=2,
+        n_embd=10,
+        bias=bias,
+        tie_word_embeddings=tied,
+    )
     assert num_parameters(config) == GPT(config, rng=np.random.default_rng(0)).num_parameters()
 
 

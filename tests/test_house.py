@@ -1,4 +1,6 @@
-"""The house rules: imports point downward and never in a circle, and the README's map names what is there."""
+"""The house rules: imports point downward and never in a circle, and the README's map names what is
+there.
+"""
 
 import ast
 import graphlib
@@ -29,10 +31,16 @@ def module_name(path):
 
 
 def imports(path):
-    """The project's modules that a file imports anywhere, those for type checkers alone left out."""
+    """The project's modules that a file imports anywhere, those for type checkers alone left
+    out.
+    """
     tree = ast.parse(path.read_text())
-    skipped = {id(n) for guard in ast.walk(tree) if isinstance(guard, ast.If)
-               and ast.unparse(guard.test) == "TYPE_CHECKING" for n in ast.walk(guard)}
+    skipped = {
+        id(n)
+        for guard in ast.walk(tree)
+        if isinstance(guard, ast.If) and ast.unparse(guard.test) == "TYPE_CHECKING"
+        for n in ast.walk(guard)
+    }
     modules = {module_name(p) for p in FILES} | {"tinygrad_llm"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and id(node) not in skipped and node.module:
@@ -50,9 +58,13 @@ def test_imports_point_downward(path):
     for target in imports(path):
         other = target.split(".")[1] if "." in target else None
         allowed = other == room or (other in FLOOR and FLOOR[other] < FLOOR[room])
-        same_floor = other in FLOOR and FLOOR[other] == FLOOR[room] == 0 and "kernels" != other != "ops"
+        same_floor = (
+            other in FLOOR and FLOOR[other] == FLOOR[room] == 0 and "kernels" != other != "ops"
+        )
         tape = FLOOR[room] == 1 and other in ("tape", "tensor", "twins", "functional")
-        assert allowed or same_floor or tape, f"{module_name(path)} imports {target}, which is not below it"
+        assert allowed or same_floor or tape, (
+            f"{module_name(path)} imports {target}, which is not below it"
+        )
 
 
 def test_no_import_goes_in_a_circle():
@@ -78,14 +90,23 @@ def test_readme_map_names_every_room_and_nothing_else():
 
 def test_import_loads_no_numba_and_warns_of_nothing():
     code = "import sys, tinygrad_llm; print('numba' in sys.modules, 'matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True,
-                          cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
     assert done.stdout.split() == ["False", "False"]
 
 
 def test_kernels_is_the_switch_even_after_kernels_were_loaded():
-    code = ("import tinygrad_llm, numpy as np; from tinygrad_llm import kernels, Tensor\n"
-            "with kernels(): Tensor([[1.0]]) @ Tensor([[1.0]])\n"
-            "from tinygrad_llm import kernels as again; print(again is kernels, callable(again))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    code = (
+        "import tinygrad_llm, numpy as np; from tinygrad_llm import kernels, Tensor\n"
+        "with kernels(): Tensor([[1.0]]) @ Tensor([[1.0]])\n"
+        "from tinygrad_llm import kernels as again; print(again is kernels, callable(again))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert done.stdout.split() == ["True", "True"]

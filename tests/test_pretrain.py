@@ -15,9 +15,21 @@ from tinygrad_llm.tensor_files import load_tensors
 from tinygrad_llm.text import load_tokenizer
 from tinygrad_llm.training.journal import read_journal
 
-TINY = {"tokenizer": "bytes", "n_positions": 16, "n_layer": 1, "n_head": 2, "n_embd": 16, "dropout": 0.1,
-        "batch_size": 3, "accumulation": 2, "steps": 20, "warmup": 5, "eval_every": 5, "save_every": 5,
-        "sample_every": 10}
+TINY = {
+    "tokenizer": "bytes",
+    "n_positions": 16,
+    "n_layer": 1,
+    "n_head": 2,
+    "n_embd": 16,
+    "dropout": 0.1,
+    "batch_size": 3,
+    "accumulation": 2,
+    "steps": 20,
+    "warmup": 5,
+    "eval_every": 5,
+    "save_every": 5,
+    "sample_every": 10,
+}
 
 
 class Killed(BaseException):
@@ -71,19 +83,35 @@ def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, killed_at):
 def test_the_run_folder(settings, tmp_path):
     outcome = pretrain(settings, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
-                     "settings.toml", "log.jsonl", "checkpoint.safetensors", "tokens"}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "generation_config.json",
+        "settings.toml",
+        "log.jsonl",
+        "checkpoint.safetensors",
+        "tokens",
+    }
     assert read_settings(str(tmp_path / "run" / "settings.toml"), Settings()) == settings
-    assert load_tokenizer(tmp_path / "run").vocab_size == load_model(tmp_path / "run").config.vocab_size
+    assert (
+        load_tokenizer(tmp_path / "run").vocab_size
+        == load_model(tmp_path / "run").config.vocab_size
+    )
     assert outcome.score.loss < np.log(256) and outcome.run.progress.best_step > 0
     assert set(baselines(outcome.run)) == {"gzip", "bigram", "trigram"}
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert sum("loss" in row for row in rows) == 20 and sum("validation_loss" in row for row in rows) == 4
+    assert (
+        sum("loss" in row for row in rows) == 20
+        and sum("validation_loss" in row for row in rows) == 4
+    )
 
 
 def test_equal_seeds_equal_runs_other_seeds_other_runs(settings, tmp_path):
-    losses = [pretrain(settings.updated({"seed": seed}), tmp_path / str(i)).score.loss
-              for i, seed in enumerate((1, 1, 2))]
+    losses = [
+        pretrain(settings.updated({"seed": seed}), tmp_path / str(i)).score.loss
+        for i, seed in enumerate((1, 1, 2))
+    ]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -103,6 +131,7 @@ def test_a_nan_leaves_the_last_checkpoint_alone(settings, tmp_path):
             self.run.optimizer.weights[:] = np.nan
 
     from tinygrad_llm.recipes import pretrain as recipe
+
     reporter = Poison()
     recipe.open_folder(hopeless, folder, True)
     reporter.run = recipe.build(hopeless, folder, reporter)

@@ -1,4 +1,6 @@
-"""Real kills of a real process: kill -9 at random times, SIGTERM and Ctrl-C; pytest --kills N for more of them."""
+"""Real kills of a real process: kill -9 at random times, SIGTERM and Ctrl-C; pytest --kills N for
+more of them.
+"""
 
 import random
 import signal
@@ -36,8 +38,11 @@ def whole(text, tmp_path_factory):
 def test_killed_at_random_times_it_still_becomes_the_same_run(text, whole, tmp_path, pytestconfig):
     folder, rng = tmp_path / "run", random.Random(1)
     for _ in range(pytestconfig.getoption("--kills")):
-        process = subprocess.Popen(command(text, folder, 200, "--resume"),
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(text, folder, 200, "--resume"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         time.sleep(rng.uniform(0.1, 4.0))
         process.kill()
         process.wait()
@@ -48,8 +53,9 @@ def test_killed_at_random_times_it_still_becomes_the_same_run(text, whole, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves(text, tmp_path, number):
     folder = tmp_path / "run"
-    process = subprocess.Popen(command(text, folder, 100_000), stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command(text, folder, 100_000), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     log = folder / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.stat().st_size > 2000):
         time.sleep(0.05)

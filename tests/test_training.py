@@ -38,7 +38,9 @@ def test_schedule_by_hand():
 
 
 def test_adamw_by_hand():
-    """One weight 1, gradient 2: m' = 2, v' = 4, so the step is lr; the decay takes lr * 0.1 before."""
+    """One weight 1, gradient 2: m' = 2, v' = 4, so the step is lr; the decay takes lr * 0.1
+    before.
+    """
     model = GPT(CONFIG, rng=np.random.default_rng(0))
     optimizer = AdamW(model.parameters())
     optimizer.weights[:] = 1
@@ -46,11 +48,15 @@ def test_adamw_by_hand():
     optimizer.step(0.5)
     assert optimizer.weights[0] == pytest.approx(1 * (1 - 0.05) - 0.5, rel=1e-5)
     assert optimizer.weights[-1] == pytest.approx(1 - 0.5, rel=1e-5)
-    assert model.ln_f.bias.data[-1] == optimizer.weights[-1] or model.ln_f.bias.data.base is not None
+    assert (
+        model.ln_f.bias.data[-1] == optimizer.weights[-1] or model.ln_f.bias.data.base is not None
+    )
 
 
 def test_clip_scale():
-    assert clip_scale(0.5, 1.0) == 1.0 and clip_scale(4.0, 1.0) == 0.25 and clip_scale(4.0, 0) == 1.0
+    assert (
+        clip_scale(0.5, 1.0) == 1.0 and clip_scale(4.0, 1.0) == 0.25 and clip_scale(4.0, 0) == 1.0
+    )
 
 
 def one_step(parts):
@@ -60,8 +66,9 @@ def one_step(parts):
     model = GPT(CONFIG, rng=np.random.default_rng(0))
     optimizer = AdamW(model.parameters())
     pieces = list(zip(np.split(inputs, parts), np.split(targets, parts), strict=True))
-    return *train_step(model, next_token, optimizer, pieces, lr=1e-3, clip=1.0,
-                       rng=np.random.default_rng(0)), optimizer.gradients
+    return *train_step(
+        model, next_token, optimizer, pieces, lr=1e-3, clip=1.0, rng=np.random.default_rng(0)
+    ), optimizer.gradients
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -69,7 +76,9 @@ def test_accumulation_weighs_every_token_the_same(parts):
     loss, norm, tokens, gradients = one_step(1)
     in_parts = one_step(parts)
     assert in_parts[2] == tokens == 19
-    assert in_parts[0] == pytest.approx(loss, rel=1e-6) and in_parts[1] == pytest.approx(norm, rel=1e-5)
+    assert in_parts[0] == pytest.approx(loss, rel=1e-6) and in_parts[1] == pytest.approx(
+        norm, rel=1e-5
+    )
     np.testing.assert_allclose(in_parts[3], gradients, atol=1e-5)
 
 
@@ -78,8 +87,13 @@ def test_a_nan_stops_the_step_names_its_birth_and_leaves_the_weights():
     optimizer = AdamW(model.parameters())
     optimizer.weights[: 8 * 11] = np.inf
     before = optimizer.weights.copy()
-    with pytest.raises(NonFiniteLoss, match="step 1: .*born in layer_norm"), np.errstate(all="ignore"):
-        train_step(model, next_token, optimizer, [batch()], lr=1e-3, clip=1.0, rng=np.random.default_rng(0))
+    with (
+        pytest.raises(NonFiniteLoss, match="step 1: .*born in layer_norm"),
+        np.errstate(all="ignore"),
+    ):
+        train_step(
+            model, next_token, optimizer, [batch()], lr=1e-3, clip=1.0, rng=np.random.default_rng(0)
+        )
     np.testing.assert_array_equal(optimizer.weights, before)
     assert optimizer.steps == 0
 

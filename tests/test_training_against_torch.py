@@ -10,17 +10,24 @@ from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW, AdamWConfig
 from tinygrad_llm.twins import kernels, reference
 
-torch = pytest.importorskip("torch", reason="pip install torch: the losses are compared with PyTorch's")
+torch = pytest.importorskip(
+    "torch", reason="pip install torch: the losses are compared with PyTorch's"
+)
 from tests import torch_gpt  # noqa: E402
 
 SHAPE = {"vocab_size": 61, "n_positions": 32, "n_layer": 3, "n_head": 3, "n_embd": 48}
-VARIANTS = [GPTConfig(**SHAPE), GPTConfig(**SHAPE, bias=False),
-            GPTConfig(**SHAPE, qkv_bias=False, tie_word_embeddings=False)]
+VARIANTS = [
+    GPTConfig(**SHAPE),
+    GPTConfig(**SHAPE, bias=False),
+    GPTConfig(**SHAPE, qkv_bias=False, tie_word_embeddings=False),
+]
 IDS = ["biases", "no-biases", "untied"]
 
 
 def batches(seed, count=1):
-    """Batches with something to learn: the next id is the id before plus a step that the row keeps."""
+    """Batches with something to learn: the next id is the id before plus a step that the row
+    keeps.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(count):
         start, stride = rng.integers(0, 61, (4, 1)), rng.integers(1, 5, (4, 1))
@@ -52,8 +59,9 @@ def test_fifty_steps_of_adamw(config, twin):
     optimizer, rng = AdamW(model.parameters(), settings), np.random.default_rng(0)
     for inputs, targets in batches(3, 50):
         with twin():
-            loss, norm, tokens = train_step(model, next_token, optimizer, [(inputs, targets)],
-                                            lr=1e-3, clip=1.0, rng=rng)
+            loss, norm, tokens = train_step(
+                model, next_token, optimizer, [(inputs, targets)], lr=1e-3, clip=1.0, rng=rng
+            )
         peer_loss = torch_gpt.loss(peer, config, inputs, targets)
         peer_optimizer.zero_grad()
         peer_loss.backward()

@@ -19,8 +19,9 @@ from tinygrad_llm.errors import InputError, suggest
 C = TypeVar("C")
 
 
-def from_mapping(cls: type[C], values: Mapping[str, Any], *, base: C | None = None,
-                 where: str = "") -> C:
+def from_mapping(
+    cls: type[C], values: Mapping[str, Any], *, base: C | None = None, where: str = ""
+) -> C:
     """An instance of the dataclass `cls` from `values`.
 
     Keys left out come from `base`, else from the defaults. `where` stands in front of the errors.

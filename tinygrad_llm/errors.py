@@ -1,7 +1,7 @@
 """The one error for a mistake that the user can mend: it names the value and the remedy.
 
-The command line prints it as one line and leaves with exit code 2. Any other exception is a defect of
-ours.
+The command line prints it as one line and leaves with exit code 2. Any other exception is a defect
+of ours.
 """
 
 from __future__ import annotations

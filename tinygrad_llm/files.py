@@ -1,7 +1,8 @@
-"""Files that survive a kill, written whole or not at all; and JSON from strangers, read within caps.
+"""Files that survive a kill, written whole or not at all; and JSON from strangers, read within
+caps.
 
-`json` alone accepts NaN, duplicate keys and nesting that overflows the stack: every JSON file is read
-here.
+`json` alone accepts NaN, duplicate keys and nesting that overflows the stack: every JSON file is
+read here.
 """
 
 from __future__ import annotations

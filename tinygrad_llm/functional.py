@@ -44,10 +44,12 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     return _lifted["embedding"](weight, ids=_array(ids))
 
 
-def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100,
-                  reduction: str = "mean") -> Tensor:
-    return _lifted["cross_entropy"](logits, targets=_array(targets), ignore_index=ignore_index,
-                                    reduction=reduction)
+def cross_entropy(
+    logits: Tensor, targets: Any, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    return _lifted["cross_entropy"](
+        logits, targets=_array(targets), ignore_index=ignore_index, reduction=reduction
+    )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -76,6 +78,14 @@ def _array(ids: Any) -> np.ndarray:
     return np.asarray(ids.data if isinstance(ids, Tensor) else ids)
 
 
-for _name in ("concatenate", "stack", "where", "embedding", "linear", "layer_norm", "rms_norm",
-              "cross_entropy"):
+for _name in (
+    "concatenate",
+    "stack",
+    "where",
+    "embedding",
+    "linear",
+    "layer_norm",
+    "rms_norm",
+    "cross_entropy",
+):
     globals()[_name].__doc__ = ops.TABLE[_name].__doc__

@@ -137,7 +137,7 @@ def _pass_on(node: Node, gradients: tuple, waiting: list) -> None:
             raise ValueError(f"the backward of {node.op.__name__} gave {got} for operand {i} "
                              f"of shape {shape}")
         holders = sum(gradient is array for array in (*node.dys, *gradients))
-        _deliver(parent, _unbroadcast(gradient, shape), holders == 1, waiting)
+        _deliver(parent, unbroadcast(gradient, shape), holders == 1, waiting)
 
 
 def _deliver(destination: Destination, gradient: np.ndarray, fresh: bool, waiting: list) -> None:
@@ -168,7 +168,7 @@ def _fits(gradient: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return extra >= 0 and all(n in (1, g) for g, n in zip(gradient[extra:], shape, strict=True))
 
 
-def _unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Sum over the axes along which an operand of `shape` was repeated."""
     if gradient.shape == shape:
         return gradient

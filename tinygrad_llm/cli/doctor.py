@@ -8,13 +8,18 @@ from tinygrad_llm.cli.options import add_command
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(commands, "doctor", "Versions, threads, threading layer, cache, and what is wrong.",
-                         "tinygrad-llm doctor")
+    parser = add_command(
+        commands,
+        "doctor",
+        "Versions, threads, threading layer, cache, and what is wrong.",
+        "tinygrad-llm doctor",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from tinygrad_llm.recipes.doctor import examine
+
     report = examine()
     for name, value in report.facts.items():
         print(f"{name:<18} {value}")

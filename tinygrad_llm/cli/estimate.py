@@ -10,12 +10,24 @@ from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(commands, "estimate", "Parameters, operations, memory and minutes of a run.",
-                         "tinygrad-llm estimate --preset gpt2 --steps 1000 --set batch_size=4")
-    parser.add_argument("--preset", default="default", metavar="NAME", help="as for pretrain (default: default)")
+    parser = add_command(
+        commands,
+        "estimate",
+        "Parameters, operations, memory and minutes of a run.",
+        "tinygrad-llm estimate --preset gpt2 --steps 1000 --set batch_size=4",
+    )
+    parser.add_argument(
+        "--preset", default="default", metavar="NAME", help="as for pretrain (default: default)"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="any setting, such as n_layer=6")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help="any setting, such as n_layer=6",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a line")
     add_threads(parser)
     parser.set_defaults(run=run)
@@ -24,6 +36,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     from tinygrad_llm.recipes.forecast import forecast
     from tinygrad_llm.recipes.settings import preset
+
     apply_threads(args)
     settings = preset(args.preset).assigned(args.assignments)
     if args.steps is not None:

@@ -9,10 +9,16 @@ from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(commands, "evaluate", "Loss, perplexity and bits per byte of a model on text.",
-                         "tinygrad-llm evaluate runs/gpt --data book.txt --json")
+    parser = add_command(
+        commands,
+        "evaluate",
+        "Loss, perplexity and bits per byte of a model on text.",
+        "tinygrad-llm evaluate runs/gpt --data book.txt --json",
+    )
     parser.add_argument("model", metavar="DIR", help="a run folder or another Hugging Face folder")
-    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="text files, folders, globs, or -")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="PATH", help="text files, folders, globs, or -"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     add_threads(parser)
     parser.set_defaults(run=run)
@@ -20,10 +26,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from tinygrad_llm.recipes.evaluate import evaluate_folder
+
     apply_threads(args)
     score = evaluate_folder(args.model, args.data)
-    row = {"loss": score.loss, "perplexity": score.perplexity,
-           "bits_per_byte": score.bits_per_byte, "tokens": score.tokens}
+    row = {
+        "loss": score.loss,
+        "perplexity": score.perplexity,
+        "bits_per_byte": score.bits_per_byte,
+        "tokens": score.tokens,
+    }
     if args.json:
         print(json.dumps(row))
     else:

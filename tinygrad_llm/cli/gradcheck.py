@@ -8,14 +8,21 @@ from tinygrad_llm.cli.options import add_command
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(commands, "gradcheck", "Compare each operation's gradient with central differences.",
-                         "tinygrad-llm gradcheck softmax layer_norm")
-    parser.add_argument("operations", nargs="*", metavar="OP", help="which operations (default: all)")
+    parser = add_command(
+        commands,
+        "gradcheck",
+        "Compare each operation's gradient with central differences.",
+        "tinygrad-llm gradcheck softmax layer_norm",
+    )
+    parser.add_argument(
+        "operations", nargs="*", metavar="OP", help="which operations (default: all)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from tinygrad_llm.recipes.gradcheck import TOLERANCE, check_operations
+
     wrong = 0
     for name, error in check_operations(args.operations):
         good = error <= TOLERANCE

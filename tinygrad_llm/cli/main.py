@@ -1,6 +1,7 @@
 """The command `tinygrad-llm`: flags in, one recipe call, lines out.
 
-Exit codes: 0 done, 1 training broke down, 2 a mistake the user can mend, 4 disk full, 128 + n stopped by signal n.
+Exit codes: 0 done, 1 training broke down, 2 a mistake the user can mend, 4 disk full, 128 + n
+stopped by signal n.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ import sys
 from typing import NoReturn
 
 from tinygrad_llm.cli import (
-    doctor, estimate, evaluate, explain, generate, gradcheck, pretrain, tokenizer,
+    doctor,
+    estimate,
+    evaluate,
+    explain,
+    generate,
+    gradcheck,
+    pretrain,
+    tokenizer,
 )
 from tinygrad_llm.errors import InputError, NonFiniteLoss
 
@@ -28,9 +36,14 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each command's file adds its own part."""
-    parser = Parser(prog="tinygrad-llm", description="Train, run and look inside GPT models on a CPU.",
-                    epilog="example: tinygrad-llm pretrain --data book.txt --out runs/book")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    parser = Parser(
+        prog="tinygrad-llm",
+        description="Train, run and look inside GPT models on a CPU.",
+        epilog="example: tinygrad-llm pretrain --data book.txt --out runs/book",
+    )
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, dest="command"
+    )
     for command in COMMANDS:
         command.add_parser(commands)
     return parser
@@ -51,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            return _fail(f"no space left on the disk{_at(error)}; free some and run again with --resume", 4)
+            return _fail(
+                f"no space left on the disk{_at(error)}; free some and run again with --resume", 4
+            )
         return _fail(f"{error.strerror or error}{_at(error)}", 2)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

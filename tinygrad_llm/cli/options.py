@@ -7,18 +7,28 @@ import argparse
 from tinygrad_llm.errors import InputError
 
 
-def add_command(commands: argparse._SubParsersAction, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
+def add_command(
+    commands: argparse._SubParsersAction, name: str, purpose: str, example: str
+) -> argparse.ArgumentParser:
     """A command with a one-line purpose and an example under its --help."""
-    return commands.add_parser(name, help=purpose, description=purpose, epilog=f"example: {example}")
+    return commands.add_parser(
+        name, help=purpose, description=purpose, epilog=f"example: {example}"
+    )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for NumPy and kernels alike (default: all)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads, for NumPy and kernels alike (default: all)",
+    )
 
 
 def apply_threads(args: argparse.Namespace) -> None:
     """Bring BLAS and Numba to the wanted number of threads."""
     from tinygrad_llm.kernels.threads import set_num_threads
+
     if args.threads is not None:
         if args.threads < 1:
             raise InputError(f"--threads {args.threads}: at least one thread is needed")

@@ -15,17 +15,40 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = add_command(commands, "pretrain", "Train a GPT on text; with no argument, on Python's own manual.",
-                         "tinygrad-llm pretrain --data book.txt --out runs/book --steps 2000 --set n_layer=6")
-    parser.add_argument("--data", nargs="+", metavar="PATH", help="text files, folders, globs, or - for standard input")
-    parser.add_argument("--out", default="runs/gpt", metavar="DIR", help="the run folder (default: runs/gpt)")
-    parser.add_argument("--preset", metavar="NAME", help="default, char-cpu, baby, gpt2, gpt2-medium, -large, -xl")
+    parser = add_command(
+        commands,
+        "pretrain",
+        "Train a GPT on text; with no argument, on Python's own manual.",
+        "tinygrad-llm pretrain --data book.txt --out runs/book --steps 2000 --set n_layer=6",
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        metavar="PATH",
+        help="text files, folders, globs, or - for standard input",
+    )
+    parser.add_argument(
+        "--out", default="runs/gpt", metavar="DIR", help="the run folder (default: runs/gpt)"
+    )
+    parser.add_argument(
+        "--preset", metavar="NAME", help="default, char-cpu, baby, gpt2, gpt2-medium, -large, -xl"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    parser.add_argument("--seed", type=int, metavar="N", help="of weights, batches, dropout and samples")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of weights, batches, dropout and samples"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="any setting, such as n_layer=6 or lr=3e-4; a wrong key lists what there is")
-    parser.add_argument("--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help="any setting, such as n_layer=6 or lr=3e-4; a wrong key lists what there is",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml"
+    )
     add_threads(parser)
     parser.set_defaults(run=run)
 
@@ -33,6 +56,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.pretrain import pretrain
+
     settings, reporter = resolve(args), TerminalReporter()
     apply_threads(args)
     outcome = pretrain(settings, args.out, resume=args.resume, reporter=reporter)
@@ -44,9 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resolve(args: argparse.Namespace) -> Settings:
-    """The settings from, in rising order, the preset or the run that is resumed, the file, --set, the flags."""
+    """The settings from, in rising order, the preset or the run that is resumed, the file, --set,
+    the flags.
+    """
     from tinygrad_llm.recipes.pretrain import SETTINGS
     from tinygrad_llm.recipes.settings import Settings, preset, read_settings
+
     stored = Path(args.out) / SETTINGS
     if args.resume and stored.exists():
         settings = read_settings(str(stored), Settings())
@@ -55,19 +82,28 @@ def resolve(args: argparse.Namespace) -> Settings:
     if args.config:
         settings = read_settings(args.config, settings)
     flags = {"steps": args.steps, "seed": args.seed, "data": args.data}
-    return settings.assigned(args.assignments).updated({k: v for k, v in flags.items() if v is not None})
+    return settings.assigned(args.assignments).updated(
+        {k: v for k, v in flags.items() if v is not None}
+    )
 
 
 def _summarize(outcome: Outcome, note) -> None:
     """The run in numbers, beside what simpler models of text reach on the same held-out part."""
     from tinygrad_llm.recipes.comparison import baselines
     from tinygrad_llm.recipes.pretrain import sample
+
     run = outcome.run
-    note(f"\nbest held-out loss {run.progress.best_loss:.4f} nats/token at step {run.progress.best_step}")
+    note(
+        f"\nbest held-out loss {run.progress.best_loss:.4f} nats/token at step {run.progress.best_step}"
+    )
     if outcome.score and math.isfinite(outcome.score.bits_per_byte):
         rows = {"this GPT": outcome.score.bits_per_byte, **baselines(run)}
         note("bits per byte of the held-out text (less is better):")
         for name, value in rows.items():
             note(f"  {name:<10} {value:.3f}")
-    note(f"--- a sample, after the first words of the held-out text\n{sample(run, tokens=120)}\n---")
-    note(f"saved in {run.folder}; write more with: tinygrad-llm generate {run.folder} --prompt 'The '")
+    note(
+        f"--- a sample, after the first words of the held-out text\n{sample(run, tokens=120)}\n---"
+    )
+    note(
+        f"saved in {run.folder}; write more with: tinygrad-llm generate {run.folder} --prompt 'The '"
+    )

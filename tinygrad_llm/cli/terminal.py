@@ -36,8 +36,10 @@ class TerminalReporter(Reporter):
         self.bar.update()
 
     def evaluated(self, step: int, score: Score) -> None:
-        self.note(f"step {step}: held-out loss {score.loss:.4f} nats/token, "
-                  f"{score.bits_per_byte:.3f} bits/byte")
+        self.note(
+            f"step {step}: held-out loss {score.loss:.4f} nats/token, "
+            f"{score.bits_per_byte:.3f} bits/byte"
+        )
 
     def sampled(self, step: int, text: str) -> None:
         self.note(f"--- sample at step {step}\n{text}\n---")

@@ -18,8 +18,16 @@ def place(function: Callable) -> str:
 
 
 def formula(op: Callable) -> str:
-    """The first paragraph of an op's docstring, which states y and dx."""
-    return " ".join((inspect.getdoc(op) or "").split("\n\n")[0].split())
+    """What an op's docstring states of y and dx: its first paragraph, and where that ends with a
+
+    colon the sentence that follows. Lines stay lines.
+    """
+    first, _, rest = (inspect.getdoc(op) or "").partition("\n\n")
+    if not first.endswith(":"):
+        return first
+    lines = rest.split("\n")
+    ends = [i for i, line in enumerate(lines) if line.endswith(".")]
+    return "\n".join([first, *lines[:ends[0] + 1 if ends else None]])
 
 
 def operand_names(op: Callable, count: int) -> list[str]:

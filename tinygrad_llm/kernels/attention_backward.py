@@ -13,6 +13,7 @@ from tinygrad_llm.kernels.attention_tiles import (
 )
 from tinygrad_llm.kernels.polynomials import FASTMATH, exp
 from tinygrad_llm.kernels.rows import share
+from tinygrad_llm.kernels.vectors import load, store
 
 _QUERIES, _KEYS = 96 // ROWS * ROWS, 4 * COLUMNS  # in a block
 _SQUARES = _KEYS * ROWS + SLACK
@@ -117,11 +118,15 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
                 room[_WEIGHTS] + tile, TILE_ROW, 0)
         product(room[_DY_ROWS] + lines, room[_V_ROWS] + c * width * FLOAT_BYTES, width,
                 room[_DSCORES] + tile, TILE_ROW, 0)
-    weights, dscores = matrix_at(room[_WEIGHTS], count, COLUMNS), matrix_at(room[_DSCORES], count, COLUMNS)
-    _softmax(problem, weights[start:], statistics[t + start:])
+    scores, dscores = room[_WEIGHTS] + start * TILE_ROW, room[_DSCORES] + start * TILE_ROW
+    _softmax(problem.scale, scores, statistics[t + start:t + count])
+    weights = matrix_at(room[_WEIGHTS], count, COLUMNS)
     _mask(problem, weights, mask, t, s + c, start)
-    delta = matrix_at(room[_DELTA], problem.queries, 1)
-    _softmax_backward(problem, weights[start:], dscores[start:], delta[t + start:], head, t + start, s + c)
+    delta = matrix_at(room[_DELTA], problem.queries, 1)[t:t + count, 0]
+    if problem.dropping:
+        _drop(problem, weights, matrix_at(room[_DSCORES], count, COLUMNS), delta, head, t, s + c, start)
+    else:
+        _softmax_backward(scores, dscores, delta[start:])
     for d in range(0, width, ROWS):
         lines = (d * problem.queries + (t + start) * ROWS) * FLOAT_BYTES
         place = (c * _tall(problem) + d * COLUMNS) * FLOAT_BYTES
@@ -135,12 +140,11 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
 
 
 @njit(error_model="numpy", fastmath=FASTMATH)
-def _softmax(problem, scores, statistics):
+def _softmax(scale, scores, statistics):
     """The weights that forward made, in place of the scores."""
-    for r in range(len(scores)):
+    for r in range(len(statistics)):
         largest, inverse = statistics[r, 0], statistics[r, 1]
-        for c in range(COLUMNS):
-            scores[r, c] = exp(scores[r, c] * problem.scale - largest) * inverse
+        store(exp(load(scores + r * TILE_ROW) * scale - largest) * inverse, scores + r * TILE_ROW)
 
 
 @njit(error_model="numpy")
@@ -158,16 +162,21 @@ def _mask(problem, weights, mask, t, s, start):
 
 
 @njit(error_model="numpy", fastmath=FASTMATH)
-def _softmax_backward(problem, weights, dweights, delta, head, t, s):
-    """dscores in place of dweights: weight (dweight - delta); what dropout dropped is dropped from both."""
-    for r in range(len(weights)):
+def _softmax_backward(weights, dweights, delta):
+    """dscores = weight (dweight - delta) in place of dweights."""
+    for r in range(len(delta)):
+        place = r * TILE_ROW
+        store(load(weights + place) * (load(dweights + place) - delta[r]), dweights + place)
+
+
+@njit(error_model="numpy")
+def _drop(problem, weights, dweights, delta, head, t, s, start):
+    """The same with dropout, which leaves of weights and dweights what it left in forward."""
+    for r in range(start, len(weights)):
         for c in range(COLUMNS):
-            if problem.dropping:
-                factor = keep_factor(problem, head, t + r, s + c)
-                dweights[r, c] = weights[r, c] * (dweights[r, c] * factor - delta[r, 0])
-                weights[r, c] *= factor
-            else:
-                dweights[r, c] = weights[r, c] * (dweights[r, c] - delta[r, 0])
+            factor = keep_factor(problem, head, t + r, s + c)
+            dweights[r, c] = weights[r, c] * (dweights[r, c] * factor - delta[r])
+            weights[r, c] *= factor
 
 
 @njit(error_model="numpy")

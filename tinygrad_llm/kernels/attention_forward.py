@@ -12,8 +12,9 @@ from tinygrad_llm.kernels.attention_tiles import (
     COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, address_of, columns_of, keep_factor, keys_seen, matrix_at,
     pack_all_rows, pack_columns, packed_size, panels, product, rows_of,
 )
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp, larger
+from tinygrad_llm.kernels.polynomials import FASTMATH, exp
 from tinygrad_llm.kernels.rows import share
+from tinygrad_llm.kernels.vectors import larger, load, spread, store
 
 _KEYS = 256  # in a block of the product with the values: its weights stay in the first-level cache
 _ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
@@ -54,11 +55,12 @@ def _attend(problem, q, mask, y, statistics, room, head, t):
     width, count = problem.width, min(COLUMNS, problem.queries - t)
     seen = keys_seen(problem, t + count - 1)
     pack_columns(room[_Q], rows_of(q), t, 0, width)
+    _scale(room[_Q], problem.scale, width)
     for s in range(0, seen, ROWS):
         product(room[_K] + s * width * FLOAT_BYTES, room[_Q], width, room[_WEIGHTS] + s * TILE_ROW, TILE_ROW, 0)
     weights, totals = matrix_at(room[_WEIGHTS], seen, COLUMNS), matrix_at(room[_TOTALS], 2, COLUMNS)
-    _scale_and_mask(problem, weights, mask, t, count)
-    _softmax(weights, totals)
+    _mask(problem, weights, mask, t, count)
+    _softmax(room[_WEIGHTS], seen, room[_TOTALS], totals[0])
     if problem.dropping:
         _drop(problem, weights, head, t)
     for s in range(0, seen, _KEYS):
@@ -69,11 +71,14 @@ def _attend(problem, q, mask, y, statistics, room, head, t):
 
 
 @njit(error_model="numpy")
-def _scale_and_mask(problem, scores, mask, t, count):
-    """Scores times the scale; -inf where a query may not see a key."""
-    for s in range(len(scores)):
-        for c in range(COLUMNS):
-            scores[s, c] *= problem.scale
+def _scale(rows, scale, count):
+    for i in range(count):
+        store(load(rows + i * TILE_ROW) * scale, rows + i * TILE_ROW)
+
+
+@njit(error_model="numpy")
+def _mask(problem, scores, mask, t, count):
+    """-inf where a query may not see a key."""
     if problem.causal:
         for s in range(keys_seen(problem, t), len(scores)):
             for c in range(COLUMNS):
@@ -87,19 +92,20 @@ def _scale_and_mask(problem, scores, mask, t, count):
 
 
 @njit(error_model="numpy", fastmath=FASTMATH)
-def _softmax(scores, totals):
+def _softmax(scores, seen, totals, largest):
     """exp(score - largest) in place of the scores; totals: the largest score and the sum of each query."""
-    largest, total = totals[0], totals[1]
-    largest[:], total[:] = _LOWEST, _ZERO
-    for s in range(len(scores)):
-        for c in range(COLUMNS):
-            largest[c] = larger(largest[c], scores[s, c])
+    maximum = spread(_LOWEST)
+    for s in range(seen):
+        maximum = larger(maximum, load(scores + s * TILE_ROW))
+    store(maximum, totals)
     for c in range(COLUMNS):
-        largest[c] = _ZERO if largest[c] == _LOWEST else largest[c]
-    for s in range(len(scores)):
-        for c in range(COLUMNS):
-            scores[s, c] = exp(scores[s, c] - largest[c])
-            total[c] += scores[s, c]
+        largest[c] = _ZERO if largest[c] == _LOWEST else largest[c]  # a query that sees no key
+    maximum, total = load(totals), spread(_ZERO)
+    for s in range(seen):
+        weight = exp(load(scores + s * TILE_ROW) - maximum)
+        store(weight, scores + s * TILE_ROW)
+        total = total + weight
+    store(total, totals + TILE_ROW)
 
 
 @njit(error_model="numpy")

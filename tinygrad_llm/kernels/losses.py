@@ -7,8 +7,9 @@ from numba import njit, prange
 from numpy import float32
 
 from tinygrad_llm.checks import check_targets
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp, larger
+from tinygrad_llm.kernels.polynomials import FASTMATH, exp
 from tinygrad_llm.kernels.rows import COMPILE, as_rows, run, share
+from tinygrad_llm.kernels.vectors import larger
 
 _ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
 _IGNORED = -1

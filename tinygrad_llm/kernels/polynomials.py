@@ -6,11 +6,10 @@ reduction exp x = 2^n exp r is that of Cody and Waite 1980, "Software manual for
 
 import math
 
-from llvmlite import ir
-from numba import njit, types
-from numba.core.cgutils import get_or_insert_function
-from numba.extending import intrinsic
-from numpy import float32, int32
+from numba import njit
+from numpy import float32
+
+from tinygrad_llm.kernels.vectors import clamp, scale_by_power
 
 # Sums may be reordered into vectors, but NaN and infinity keep their meaning: masks are -inf.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -18,7 +17,6 @@ FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 _LOG2_E = float32(1 / math.log(2))
 _LN2_HIGH, _LN2_LOW = float32(0.693359375), float32(math.log(2) - 0.693359375)
 _ROUND = float32(1.5 * 2**23)  # adding it leaves no bits for a fraction
-_ROUND_BITS = int32(0x4B400000)
 _LOWEST, _HIGHEST = float32(-104), float32(89)  # beyond them exp is 0 and inf in float32
 _EXP = tuple(map(float32, (0.00138146112, 0.00836871003, 0.0416683874, 0.166665207, 0.499999935)))
 _ERFCX = tuple(map(float32, (-0.000326578894, -0.00048558403, 0.00307979076, -0.00122520997, -0.0268393474,
@@ -27,56 +25,22 @@ _ERFCX_CENTRE = float32(3)
 _ONE, _HALF, _SQRT_HALF = float32(1), float32(0.5), float32(math.sqrt(0.5))
 
 
-@intrinsic
-def bits_of(typing, x):
-    """The bits of a float32 number as an int32."""
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(32))
-    return types.int32(types.float32), generate
-
-
-@intrinsic
-def float_of(typing, bits):
-    """The float32 number of these 32 bits."""
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
-    return types.float32(types.int32), generate
-
-
-@intrinsic
-def larger(typing, a, b):
-    """The larger of two float32 numbers; NaN if one is NaN."""
-    def generate(context, builder, signature, arguments):
-        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()] * 2)
-        return builder.call(get_or_insert_function(builder.module, kind, "llvm.maximum.f32"), arguments)
-    return types.float32(types.float32, types.float32), generate
-
-
 # Not FASTMATH: reordered, the rounding and the two-part ln 2 would cancel out of the program.
 @njit(error_model="numpy", fastmath={"contract"})
 def exp(x):
-    """e^x of a float32; 0 below -104, inf above 88.7, NaN of NaN.
+    """e^x of a float32 or of a vector of them; 0 below -104, inf above 88.7, NaN of NaN.
 
-    n = round(x / ln 2), r = x - n ln 2, exp r = 1 + r + r^2 p(r); 2^n is multiplied in two halves, because n may
-    be outside the exponents that a float32 has.
+    n = round(x / ln 2), r = x - n ln 2, exp x = 2^n exp r, exp r = 1 + r + r^2 p(r).
     """
-    x = _LOWEST if x < _LOWEST else (_HIGHEST if x > _HIGHEST else x)
+    x = clamp(x, _LOWEST, _HIGHEST)
     shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
     r = x - n * _LN2_HIGH - n * _LN2_LOW
-    p = _EXP[0]
-    p = p * r + _EXP[1]
+    p = r * _EXP[0] + _EXP[1]
     p = p * r + _EXP[2]
     p = p * r + _EXP[3]
     p = p * r + _EXP[4]
-    exponent = bits_of(shifted) - _ROUND_BITS
-    half = exponent >> int32(1)
-    return (p * (r * r) + r + _ONE) * _power_of_two(half) * _power_of_two(exponent - half)
-
-
-@njit(error_model="numpy")
-def _power_of_two(n):
-    return float_of((n + int32(127)) << int32(23))
+    return scale_by_power(p * (r * r) + r + _ONE, shifted)
 
 
 @njit(error_model="numpy", fastmath={"contract"})

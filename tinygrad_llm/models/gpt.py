@@ -1,7 +1,8 @@
 """GPT: the decoder of the transformer without the encoder, trained to predict the next token.
 
-Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2), with its variants:
-output weights tied to the token embedding or not, biases everywhere, nowhere, or not on queries, keys and values.
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2), with its
+variants: output weights tied to the token embedding or not, biases everywhere, nowhere, or not on
+queries, keys and values.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from tinygrad_llm.tensor import Tensor
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The shape of a GPT. Names are those of Hugging Face's GPT2Config; the defaults are GPT-2 small."""
+    """The shape of a GPT. Names are those of Hugging Face's GPT2Config; the defaults are GPT-2
+    small.
+    """
 
     vocab_size: int = 50257  # tokens in the vocabulary, V
     n_positions: int = 1024  # the longest context, in tokens
@@ -40,8 +43,10 @@ class GPTConfig:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.n_embd % self.n_head:
-            raise InputError(f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}; "
-                             f"the nearest width that is: {math.ceil(self.n_embd / self.n_head) * self.n_head}")
+            raise InputError(
+                f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}; "
+                f"the nearest width that is: {math.ceil(self.n_embd / self.n_head) * self.n_head}"
+            )
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1)")
 
@@ -52,7 +57,9 @@ PRESETS = {
     "gpt2-large": GPTConfig(n_layer=36, n_head=20, n_embd=1280),
     "gpt2-xl": GPTConfig(n_layer=48, n_head=25, n_embd=1600),
     "baby": GPTConfig(vocab_size=65, n_positions=256, n_layer=6, n_head=6, n_embd=384, bias=False),
-    "char-cpu": GPTConfig(vocab_size=65, n_positions=64, n_layer=4, n_head=4, n_embd=128, bias=False),
+    "char-cpu": GPTConfig(
+        vocab_size=65, n_positions=64, n_layer=4, n_head=4, n_embd=128, bias=False
+    ),
     "default": GPTConfig(vocab_size=2048, n_positions=128, n_layer=4, n_head=4, n_embd=192),
 }
 
@@ -73,22 +80,30 @@ class GPT(Module):
             self.lm_head.weight = self.wte.weight
 
     def forward(self, ids: np.ndarray, *, cache: Sequence[KeyValueCache] | None = None) -> Tensor:
-        """ids (B, T) -> logits (B, T, V). With a cache, ids are those that follow what the cache holds."""
+        """ids (B, T) -> logits (B, T, V). With a cache, ids are those that follow what the cache
+        holds.
+        """
         return self.lm_head(self.hidden(ids, cache=cache))
 
     def hidden(self, ids: np.ndarray, *, cache: Sequence[KeyValueCache] | None = None) -> Tensor:
-        """ids (B, T) -> the last layer's normalized states (B, T, D), from which lm_head makes the logits."""
+        """ids (B, T) -> the last layer's normalized states (B, T, D), from which lm_head makes the
+        logits.
+        """
         past = len(cache[0]) if cache is not None else 0
         end = past + ids.shape[1]
         if end > self.config.n_positions:
-            raise InputError(f"{end} tokens are more than the model's context of {self.config.n_positions}")
+            raise InputError(
+                f"{end} tokens are more than the model's context of {self.config.n_positions}"
+            )
         x = self.drop(self.wte(ids) + self.wpe(np.arange(past, end)))  # (B, T, D)
         for i, block in enumerate(self.h):
             x = block(x, cache=cache[i] if cache is not None else None)
         return self.ln_f(x)
 
     def _initialize(self, rng: np.random.Generator) -> None:
-        """Weights N(0, 0.02^2), biases 0; what adds to the residual stream is scaled by 1 / sqrt(2 layers)."""
+        """Weights N(0, 0.02^2), biases 0; what adds to the residual stream is scaled by 1 / sqrt(2
+        layers).
+        """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 residual = name.endswith(("attn.out_proj.weight", "mlp.c_proj.weight"))
@@ -104,8 +119,14 @@ class Block(Module):
     def __init__(self, config: GPTConfig, rng: np.random.Generator):
         width, eps, bias = config.n_embd, config.layer_norm_epsilon, config.bias
         self.ln_1 = LayerNorm(width, eps=eps, bias=bias)
-        self.attn = MultiHeadAttention(width, config.n_head, bias=bias, qkv_bias=bias and config.qkv_bias,
-                                       dropout=config.dropout, rng=rng)
+        self.attn = MultiHeadAttention(
+            width,
+            config.n_head,
+            bias=bias,
+            qkv_bias=bias and config.qkv_bias,
+            dropout=config.dropout,
+            rng=rng,
+        )
         self.ln_2 = LayerNorm(width, eps=eps, bias=bias)
         self.mlp = MLP(config, rng)
         self.drop = Dropout(config.dropout, rng=rng)

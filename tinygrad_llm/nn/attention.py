@@ -1,4 +1,5 @@
-"""Multi-head attention, one module for every model: mask, positions and cache come from the model that uses it.
+"""Multi-head attention, one module for every model: mask, positions and cache come from the model
+that uses it.
 
 Vaswani et al. 2017, section 3.2.2; grouped key-value heads: Ainslie et al. 2023, arXiv 2305.13245.
 """
@@ -18,7 +19,9 @@ from tinygrad_llm.tensor import Tensor
 
 
 class KeyValueCache(Protocol):
-    """What attention asks of a cache: take the new keys and values (B, G, T, D), give all so far (B, G, S, D)."""
+    """What attention asks of a cache: take the new keys and values (B, G, T, D), give all so far
+    (B, G, S, D).
+    """
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -26,27 +29,48 @@ class KeyValueCache(Protocol):
 class MultiHeadAttention(Module):
     """H heads look at the sequence in parallel, each in its own width/H dimensions.
 
-    width: of x and of the result. kv_heads: key-value heads, each shared by heads/kv_heads query heads.
-    in_proj holds the query, key and value projections one above the other, so that self-attention is one product.
+    width: of x and of the result. kv_heads: key-value heads, each shared by heads/kv_heads query
+    heads. in_proj holds the query, key and value projections one above the other, so that
+    self-attention is one product.
     """
 
-    def __init__(self, width: int, heads: int, *, kv_heads: int | None = None, bias: bool = True,
-                 qkv_bias: bool | None = None, dropout: float = 0.0, rng: np.random.Generator):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        kv_heads: int | None = None,
+        bias: bool = True,
+        qkv_bias: bool | None = None,
+        dropout: float = 0.0,
+        rng: np.random.Generator,
+    ):
         if width % heads:
             raise InputError(f"width {width} is not divisible by {heads} heads")
         self.heads, self.kv_heads = heads, kv_heads or heads
         self.head_width = width // heads
         self.sizes = [width, self.kv_heads * self.head_width, self.kv_heads * self.head_width]
-        self.in_proj = Linear(width, sum(self.sizes), bias=bias if qkv_bias is None else qkv_bias, rng=rng)
+        self.in_proj = Linear(
+            width, sum(self.sizes), bias=bias if qkv_bias is None else qkv_bias, rng=rng
+        )
         self.out_proj = Linear(width, width, bias=bias, rng=rng)
         self.dropout, self.rng = dropout, rng
 
-    def forward(self, x: Tensor, memory: Tensor | None = None, *, mask: np.ndarray | None = None,
-                is_causal: bool = False, rotate: Callable[[Tensor], Tensor] | None = None,
-                cache: KeyValueCache | None = None) -> Tensor:
-        """x (B, T, D) -> (B, T, D). Queries come from x; keys and values from memory (B, S, D), or from x itself.
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor | None = None,
+        *,
+        mask: np.ndarray | None = None,
+        is_causal: bool = False,
+        rotate: Callable[[Tensor], Tensor] | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D). Queries come from x; keys and values from memory (B, S, D), or
+        from x itself.
 
-        mask: bool, True = may attend, broadcast to (B, H, T, S). rotate: applied to q and k, for rotary positions.
+        mask: bool, True = may attend, broadcast to (B, H, T, S). rotate: applied to q and k, for
+        rotary positions.
         """
         q, k, v = self.project(x, memory)
         if rotate is not None:
@@ -55,8 +79,14 @@ class MultiHeadAttention(Module):
             k, v = cache.append(k, v)
         dropping = self.training and self.dropout > 0
         y = F.scaled_dot_product_attention(
-            q, k, v, mask=mask, is_causal=is_causal,
-            dropout_p=self.dropout if dropping else 0.0, seed=F.draw_seed(self.rng) if dropping else 0)
+            q,
+            k,
+            v,
+            mask=mask,
+            is_causal=is_causal,
+            dropout_p=self.dropout if dropping else 0.0,
+            seed=F.draw_seed(self.rng) if dropping else 0,
+        )
         return self.out_proj(y.transpose(1, 2).reshape(x.shape))  # (B, H, T, D/H) -> (B, T, D)
 
     def project(self, x: Tensor, memory: Tensor | None = None) -> list[Tensor]:
@@ -66,8 +96,12 @@ class MultiHeadAttention(Module):
         else:
             (wq, wk, wv), (bq, bk, bv) = self._split_projection()
             parts = F.linear(x, wq, bq), F.linear(memory, wk, bk), F.linear(memory, wv, bv)
-        return [part.reshape(*part.shape[:2], -1, self.head_width).transpose(1, 2) for part in parts]
+        return [
+            part.reshape(*part.shape[:2], -1, self.head_width).transpose(1, 2) for part in parts
+        ]
 
     def _split_projection(self) -> tuple:
         bias = self.in_proj.bias
-        return self.in_proj.weight.split(self.sizes), (None,) * 3 if bias is None else bias.split(self.sizes)
+        return self.in_proj.weight.split(self.sizes), (None,) * 3 if bias is None else bias.split(
+            self.sizes
+        )

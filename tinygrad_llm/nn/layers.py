@@ -17,7 +17,9 @@ from tinygrad_llm.tensor import Tensor
 class Linear(Module):
     """y = x W^T + b; x (..., in_features), W (out_features, in_features), y (..., out_features)."""
 
-    def __init__(self, in_features: int, out_features: int, *, bias: bool = True, rng: np.random.Generator):
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = True, rng: np.random.Generator
+    ):
         bound = 1 / math.sqrt(in_features)
         self.weight = uniform((out_features, in_features), bound, rng)
         self.bias = uniform((out_features,), bound, rng) if bias else None
@@ -60,7 +62,9 @@ class RMSNorm(Module):
 
 
 class Dropout(Module):
-    """In training each value is 0 with probability p, else divided by 1 - p; in evaluation x itself."""
+    """In training each value is 0 with probability p, else divided by 1 - p; in evaluation x
+    itself.
+    """
 
     def __init__(self, p: float, *, rng: np.random.Generator):
         self.p, self.rng = p, rng

@@ -1,6 +1,7 @@
 """Module: a layer or a model, that is, a tree of named Tensors with a `forward`.
 
-An attribute that is a Tensor is a parameter; one that is a Module, or a list of Modules, is a branch.
+An attribute that is a Tensor is a parameter; one that is a Module, or a list of Modules, is a
+branch.
 """
 
 from __future__ import annotations
@@ -31,18 +32,23 @@ class Module:
         while waiting:
             path, module = waiting.pop()
             yield path, module
-            waiting += reversed([(f"{path}.{name}" if path else name, child)
-                                 for name, child in module._children()])
+            waiting += reversed(
+                [(f"{path}.{name}" if path else name, child) for name, child in module._children()]
+            )
 
     def _children(self) -> Iterator[tuple[str, Module]]:
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
             elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module))
+                yield from (
+                    (f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module)
+                )
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """(path, Tensor) of every parameter; one that two layers share comes once, where it is first."""
+        """(path, Tensor) of every parameter; one that two layers share comes once, where it is
+        first.
+        """
         seen: set[int] = set()
         for path, module in self.named_modules():
             for name, value in vars(module).items():
@@ -63,16 +69,22 @@ class Module:
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy arrays into the parameters; names and shapes must match, all of them, before anything is written."""
+        """Copy arrays into the parameters; names and shapes must match, all of them, before
+        anything is written.
+        """
         own = dict(self.named_parameters())
         missing, extra = own.keys() - state.keys(), state.keys() - own.keys()
         if missing or extra:
-            raise InputError(f"the weights do not fit the model: missing {_some(missing)}, "
-                             f"unexpected {_some(extra)}")
+            raise InputError(
+                f"the weights do not fit the model: missing {_some(missing)}, "
+                f"unexpected {_some(extra)}"
+            )
         for name, parameter in own.items():
             if state[name].shape != parameter.shape:
-                raise InputError(f"{name} has shape {state[name].shape} in the file, "
-                                 f"but {parameter.shape} in the model")
+                raise InputError(
+                    f"{name} has shape {state[name].shape} in the file, "
+                    f"but {parameter.shape} in the model"
+                )
         for name, parameter in own.items():
             parameter.copy_(state[name])
 
@@ -100,4 +112,6 @@ class Module:
 
 def _some(names: set[str]) -> str:
     listed = sorted(names)[:3]
-    return ", ".join(listed) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "nothing"
+    return (
+        ", ".join(listed) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "nothing"
+    )

@@ -7,7 +7,7 @@ from tinygrad_llm.ops.normalize import log_softmax
 
 
 def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
-    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows,
+    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows:
 
     dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
     logits (..., V), targets (...) of ids; rows whose target is `ignore_index` do not count.

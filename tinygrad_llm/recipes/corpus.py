@@ -1,4 +1,6 @@
-"""From the paths a user gives to token shards in the run folder, and the tokenizer that made them."""
+"""From the paths a user gives to token shards in the run folder, and the tokenizer that made
+them.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,23 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.settings import RunConfig
 from tinygrad_llm.text import (
-    BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, chunks, load_tokenizer,
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    Tokenizer,
+    chunks,
+    load_tokenizer,
 )
 
 TOKENIZER_TEXT = 10_000_000  # bytes of text that a tokenizer is trained on at most
 
 
-def prepare_corpus(run: RunConfig, vocab_size: int, folder: Path, reporter: Reporter) -> tuple[Tokenizer, Tokens]:
-    """The tokenizer and the tokens of a run; made and stored in `folder` unless a run before it did so."""
+def prepare_corpus(
+    run: RunConfig, vocab_size: int, folder: Path, reporter: Reporter
+) -> tuple[Tokenizer, Tokens]:
+    """The tokenizer and the tokens of a run; made and stored in `folder` unless a run before it did
+    so.
+    """
     if (folder / "tokens" / INDEX).exists():
         tokenizer = load_tokenizer(folder / "tokenizer.json")
         return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
@@ -49,18 +60,26 @@ def _spooled(paths: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     return tuple(str(stored) if path == STDIN else path for path in paths)
 
 
-def _tokenizer(run: RunConfig, vocab_size: int, paths: tuple[str, ...], size: int, reporter: Reporter) -> Tokenizer:
-    """The tokenizer that the run names. BPE learns its merges from the training part of the text alone."""
+def _tokenizer(
+    run: RunConfig, vocab_size: int, paths: tuple[str, ...], size: int, reporter: Reporter
+) -> Tokenizer:
+    """The tokenizer that the run names. BPE learns its merges from the training part of the text
+    alone.
+    """
     if run.tokenizer == "bytes":
         return ByteTokenizer()
     if run.tokenizer == "characters":
         return CharTokenizer.train(corpus_texts(paths))
     if run.tokenizer == "bpe":
         limit = min(int(size * (1 - run.validation)), TOKENIZER_TEXT)
-        reporter.note(f"training a byte-pair vocabulary of {vocab_size:,} tokens on {limit:,} bytes")
+        reporter.note(
+            f"training a byte-pair vocabulary of {vocab_size:,} tokens on {limit:,} bytes"
+        )
         return BPETokenizer.train(chunks(_first(corpus_texts(paths), limit)), vocab_size)
     if not Path(run.tokenizer).exists():
-        raise InputError(f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file")
+        raise InputError(
+            f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file"
+        )
     return load_tokenizer(run.tokenizer)
 
 

@@ -17,10 +17,15 @@ from tinygrad_llm.training.objectives import next_token
 
 
 def evaluate_folder(folder: str | Path, paths: Sequence[str], *, batch_tokens: int = 4096) -> Score:
-    """The model in `folder` on the text of the paths: every token after the first is predicted once."""
+    """The model in `folder` on the text of the paths: every token after the first is predicted
+    once.
+    """
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     ids = [np.array(tokenizer.encode(text)) for text in chunks(corpus_texts(paths))]
     context = model.config.n_positions
-    batches = windows(Tokens.from_array(np.concatenate(ids)), context=context,
-                      batch_size=max(1, batch_tokens // context))
+    batches = windows(
+        Tokens.from_array(np.concatenate(ids)),
+        context=context,
+        batch_size=max(1, batch_tokens // context),
+    )
     return evaluate(model, next_token, batches, token_lengths(tokenizer))

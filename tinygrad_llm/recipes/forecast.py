@@ -1,7 +1,8 @@
-"""What a run will cost, before it starts: parameters and operations by formula, time by trying two small models.
+"""What a run will cost, before it starts: parameters and operations by formula, time by trying two
+small models.
 
-Kaplan et al. 2020, arXiv 2001.08361, section 2.1, counts 6 operations a parameter and token for a step;
-here the attention's own products are counted too.
+Kaplan et al. 2020, arXiv 2001.08361, section 2.1, counts 6 operations a parameter and token for a
+step; here the attention's own products are counted too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Forecast:
-    """parameters; flops_per_token: of a training step; memory: bytes at the peak; seconds: of the whole run."""
+    """parameters; flops_per_token: of a training step; memory: bytes at the peak; seconds: of the
+    whole run.
+    """
 
     parameters: int
     flops_per_token: int
@@ -33,21 +36,30 @@ class Forecast:
     seconds: float
 
     def __str__(self) -> str:
-        return (f"{self.parameters:,} parameters, {self.flops_per_token / 1e6:,.1f} MFLOP a token, "
-                f"{self.memory / 1e6:,.0f} MB of memory, {self.step_seconds * 1e3:,.0f} ms a step, "
-                f"about {self.seconds / 60:,.1f} minutes")
+        return (
+            f"{self.parameters:,} parameters, {self.flops_per_token / 1e6:,.1f} MFLOP a token, "
+            f"{self.memory / 1e6:,.0f} MB of memory, {self.step_seconds * 1e3:,.0f} ms a step, "
+            f"about {self.seconds / 60:,.1f} minutes"
+        )
 
 
 def forecast(settings: Settings, *, evaluation_tokens: int = 0) -> Forecast:
-    """The cost of a pretraining run. evaluation_tokens: the size of the held-out text, for its share of the time."""
+    """The cost of a pretraining run. evaluation_tokens: the size of the held-out text, for its
+    share of the time.
+    """
     config, loop = settings.model, settings.loop
     one = step_seconds(settings) * loop.accumulation
     step_tokens = loop.batch_size * loop.accumulation * config.n_positions
     evaluations = loop.steps // settings.run.eval_every
     # A forward pass is a third of a step's work.
     evaluating = evaluations * evaluation_tokens / step_tokens * one / 3
-    return Forecast(num_parameters(config), flops_per_token(config), peak_memory(config, loop.batch_size),
-                    one, loop.steps * one + evaluating)
+    return Forecast(
+        num_parameters(config),
+        flops_per_token(config),
+        peak_memory(config, loop.batch_size),
+        one,
+        loop.steps * one + evaluating,
+    )
 
 
 def num_parameters(config: GPTConfig) -> int:
@@ -56,25 +68,31 @@ def num_parameters(config: GPTConfig) -> int:
     block = 12 * width**2 + 2 * width  # attention 4, MLP 8 squares of the width; the norms' scales
     if bias:
         block += 8 * width + 3 * width * config.qkv_bias  # out 1, MLP 5, norms 2
-    ends = (config.vocab_size * (1 if config.tie_word_embeddings else 2) + config.n_positions) * width
+    ends = (
+        config.vocab_size * (1 if config.tie_word_embeddings else 2) + config.n_positions
+    ) * width
     return config.n_layer * block + ends + width * (1 + bias)
 
 
 def flops_per_token(config: GPTConfig) -> int:
     """Floating-point operations of forward and backward for one token of a full context."""
     products = 12 * config.n_layer * config.n_embd**2 + config.vocab_size * config.n_embd
-    attention = config.n_layer * config.n_embd * config.n_positions  # q k^T and W v, half of each masked
+    attention = (
+        config.n_layer * config.n_embd * config.n_positions
+    )  # q k^T and W v, half of each masked
     return 6 * (products + attention)
 
 
 def peak_memory(config: GPTConfig, batch_size: int) -> int:
     """Bytes at the peak of a step, this process as it is now included.
 
-    Four floats a parameter (weight, gradient, two moments); what each layer saves for its backward; and
-    around the loss the logits, their probabilities and their gradient.
+    Four floats a parameter (weight, gradient, two moments); what each layer saves for its backward;
+    and around the loss the logits, their probabilities and their gradient.
     """
     tokens, width = batch_size * config.n_positions, config.n_embd
-    saved = config.n_layer * 16 * width  # inputs of norms 2, their outputs 2, q k v 3, attention 1, MLP 8
+    saved = (
+        config.n_layer * 16 * width
+    )  # inputs of norms 2, their outputs 2, q k v 3, attention 1, MLP 8
     ends = 4 * width + 3 * config.vocab_size
     return resident_memory() + FLOAT * (4 * num_parameters(config) + tokens * (saved + ends))
 
@@ -88,8 +106,12 @@ def resident_memory() -> int:
 
 
 def step_seconds(settings: Settings) -> float:
-    """Seconds of one training step: a model of one layer and one of two are timed, the rest is their difference."""
-    one, two = (_timed(dataclasses.replace(settings.model, n_layer=layers), settings) for layers in (1, 2))
+    """Seconds of one training step: a model of one layer and one of two are timed, the rest is
+    their difference.
+    """
+    one, two = (
+        _timed(dataclasses.replace(settings.model, n_layer=layers), settings) for layers in (1, 2)
+    )
     return one + max(two - one, 0.0) * (settings.model.n_layer - 1)
 
 
@@ -102,7 +124,14 @@ def _timed(config: GPTConfig, settings: Settings) -> float:
     times: list[float] = []
     while len(times) < 6 and sum(times[1:]) < 3.0:
         start = time.perf_counter()
-        train_step(model, next_token, optimizer, [(ids[:, :-1], ids[:, 1:])], lr=0.0,
-                   clip=settings.loop.clip, rng=rng)
+        train_step(
+            model,
+            next_token,
+            optimizer,
+            [(ids[:, :-1], ids[:, 1:])],
+            lr=0.0,
+            clip=settings.loop.clip,
+            rng=rng,
+        )
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))

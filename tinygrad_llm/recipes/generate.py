@@ -15,10 +15,13 @@ from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.text import load_tokenizer
 
 
-def continue_prompt(folder: str | Path, prompt: str, *, seed: int = 0, **settings: Any) -> Iterator[str]:
+def continue_prompt(
+    folder: str | Path, prompt: str, *, seed: int = 0, **settings: Any
+) -> Iterator[str]:
     """The text after the prompt, piece by piece as it is written.
 
-    settings: fields of GenerationConfig; those left out come from the folder's generation_config.json.
+    settings: fields of GenerationConfig; those left out come from the folder's
+    generation_config.json.
     """
     config = dataclasses.replace(load_generation_config(folder), **settings)
     model, tokenizer = load_model(folder), load_tokenizer(folder)

@@ -1,4 +1,6 @@
-"""Every operation against central differences: one case each, small enough to finish while you watch."""
+"""Every operation against central differences: one case each, small enough to finish while you
+watch.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Case:
-    """shapes: of the operands. settings: of the op. positive: operands above 0, where the op needs that."""
+    """shapes: of the operands. settings: of the op. positive: operands above 0, where the op needs
+    that.
+    """
 
     shapes: tuple
     settings: dict[str, Any]
@@ -32,9 +36,14 @@ def _case(*shapes: tuple, positive: bool = False, **settings: Any) -> Case:
 _ROW, _MATRIX, _TENSOR = (4,), (3, 4), (2, 3, 4)
 _HEADS, _GROUPS = (1, 4, 5, 3), (1, 2, 5, 3)
 CASES = {
-    **{name: _case(_MATRIX, _ROW) for name in ("add", "subtract", "multiply", "maximum", "minimum")},
+    **{
+        name: _case(_MATRIX, _ROW) for name in ("add", "subtract", "multiply", "maximum", "minimum")
+    },
     **{name: _case(_MATRIX, _ROW, positive=True) for name in ("divide", "power")},
-    **{name: _case(_MATRIX) for name in ("negative", "exp", "abs", "relu", "sigmoid", "tanh", "silu")},
+    **{
+        name: _case(_MATRIX)
+        for name in ("negative", "exp", "abs", "relu", "sigmoid", "tanh", "silu")
+    },
     **{name: _case(_MATRIX, positive=True) for name in ("log", "sqrt")},
     **{name: _case(_TENSOR, axis=1) for name in ("sum", "mean", "var", "max", "min")},
     **{name: _case(_MATRIX, axis=-1) for name in ("softmax", "log_softmax")},
@@ -64,7 +73,9 @@ CASES = {
 
 
 def check_operations(names: list[str] | None = None) -> Iterator[tuple[str, float]]:
-    """(name, largest relative error of a gradient) of the named operations, or of all, in float64."""
+    """(name, largest relative error of a gradient) of the named operations, or of all, in
+    float64.
+    """
     for name in names or ops.TABLE:
         if name not in CASES:
             raise suggest(name, CASES, "operation")

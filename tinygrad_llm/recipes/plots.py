@@ -21,11 +21,15 @@ def draw_losses(folder: Path, reporter: Reporter) -> None:
     rows = read_journal(folder)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for key, label, style in (("loss", "training batch", {"linewidth": 0.7, "alpha": 0.6}),
-                              ("validation_loss", "held-out text", {"marker": "o"})):
+    for key, label, style in (
+        ("loss", "training batch", {"linewidth": 0.7, "alpha": 0.6}),
+        ("validation_loss", "held-out text", {"marker": "o"}),
+    ):
         points = [(row["step"], row[key]) for row in rows if key in row]
         if points:
-            axes.plot(*zip(*points, strict=True), label=f"{label}, last {points[-1][1]:.3f}", **style)
+            axes.plot(
+                *zip(*points, strict=True), label=f"{label}, last {points[-1][1]:.3f}", **style
+            )
     axes.set(xlabel="step", ylabel="loss, nats per token", title=str(folder.name))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -1,7 +1,8 @@
-"""Pretraining: text in, a folder with a trained GPT out. Stopped at any moment, it goes on bit for bit.
+"""Pretraining: text in, a folder with a trained GPT out. Stopped at any moment, it goes on bit for
+bit.
 
-The run folder is a Hugging Face folder with, beside the best model, settings.toml, log.jsonl, loss.png,
-the tokens and checkpoint.safetensors.
+The run folder is a Hugging Face folder with, beside the best model, settings.toml, log.jsonl,
+loss.png, the tokens and checkpoint.safetensors.
 """
 
 from __future__ import annotations
@@ -80,12 +81,18 @@ class Outcome(NamedTuple):
     train_seconds: float
 
 
-def pretrain(settings: Settings, folder: str | Path, *, resume: bool = False,
-             reporter: Reporter | None = None) -> Outcome:
+def pretrain(
+    settings: Settings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> Outcome:
     """Train a GPT on the text that the settings name and leave it in `folder`.
 
-    resume: go on with the run that is there, if there is one. Raises InputError for settings, data or a
-    folder that cannot work, and NonFiniteLoss where training breaks down; the last checkpoint then stays.
+    resume: go on with the run that is there, if there is one. Raises InputError for settings, data
+    or a folder that cannot work, and NonFiniteLoss where training breaks down; the last checkpoint
+    then stays.
     """
     reporter, folder = reporter or Reporter(), Path(folder)
     open_folder(settings, folder, resume)
@@ -100,12 +107,16 @@ def pretrain(settings: Settings, folder: str | Path, *, resume: bool = False,
 
 
 def open_folder(settings: Settings, folder: Path, resume: bool) -> None:
-    """Make the folder and store the settings in it; or check them against those of the run that is there."""
+    """Make the folder and store the settings in it; or check them against those of the run that is
+    there.
+    """
     stored = folder / SETTINGS
     if stored.exists():
         if not resume:
-            raise InputError(f"{folder} holds a run already; add --resume to go on with it, "
-                             "or name another --out")
+            raise InputError(
+                f"{folder} holds a run already; add --resume to go on with it, "
+                "or name another --out"
+            )
         _check_unchanged(read_settings(str(stored), Settings()), settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +124,9 @@ def open_folder(settings: Settings, folder: Path, resume: bool) -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
-        raise InputError(f"cannot write into {folder}: {error.strerror}; name another --out") from error
+        raise InputError(
+            f"cannot write into {folder}: {error.strerror}; name another --out"
+        ) from error
 
 
 def _check_unchanged(before: Settings, now: Settings) -> None:
@@ -121,8 +134,10 @@ def _check_unchanged(before: Settings, now: Settings) -> None:
     after = now.flat()
     for key, value in before.flat().items():
         if after[key] != value and key not in MAY_CHANGE:
-            raise InputError(f"--resume cannot change {key} from {value!r} to {after[key]!r}; "
-                             f"start a new run with another --out")
+            raise InputError(
+                f"--resume cannot change {key} from {value!r} to {after[key]!r}; "
+                f"start a new run with another --out"
+            )
 
 
 def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
@@ -131,8 +146,12 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
     training, validation = tokens.split(settings.run.validation)
     config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
     weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
-    batches = Batches(training, batch_size=settings.loop.batch_size, context=config.n_positions,
-                      rng=np.random.default_rng(batches_seed))
+    batches = Batches(
+        training,
+        batch_size=settings.loop.batch_size,
+        context=config.n_positions,
+        rng=np.random.default_rng(batches_seed),
+    )
     rng = np.random.default_rng(weights_seed)
     model = GPT(config, rng=rng)
     save_generation_config(folder, SAMPLING)
@@ -146,8 +165,15 @@ def _train(run: Run, reporter: Reporter) -> Outcome:
     score, seconds, journal = None, 0.0, Journal(run.folder, run.optimizer.steps)
     reporter.started(run.optimizer.steps, steps)
     with stop_request() as request, contextlib.closing(journal):
-        for report in train(run.model, next_token, run.optimizer, run.batches, rng=run.rng,
-                            loop=run.settings.loop, schedule=run.settings.schedule):
+        for report in train(
+            run.model,
+            next_token,
+            run.optimizer,
+            run.batches,
+            rng=run.rng,
+            loop=run.settings.loop,
+            schedule=run.settings.schedule,
+        ):
             stop = request.signal is not None
             seconds += report.seconds
             journal.write(**report._asdict())
@@ -186,7 +212,9 @@ def _evaluate(run: Run, journal: Journal, reporter: Reporter) -> Score:
 def evaluate_run(run: Run) -> Score:
     """The loss on the whole held-out text, in windows of one context each."""
     context = run.model.config.n_positions
-    batches = windows(run.validation, batch_size=max(1, EVALUATION_TOKENS // context), context=context)
+    batches = windows(
+        run.validation, batch_size=max(1, EVALUATION_TOKENS // context), context=context
+    )
     return evaluate(run.model, next_token, batches, token_lengths(run.tokenizer))
 
 
@@ -205,14 +233,20 @@ def restore(run: Run) -> None:
     try:
         run.batches.load_state_dict(stored["batches"])
         best = math.inf if stored["best_loss"] is None else float(stored["best_loss"])
-        run.progress = Progress(best, int(stored["best_step"]), int(stored["evaluations_since_best"]))
+        run.progress = Progress(
+            best, int(stored["best_step"]), int(stored["evaluations_since_best"])
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{run.folder / checkpoint.FILE} is no checkpoint of this run ({error}); "
-                         "remove it to start again") from error
+        raise InputError(
+            f"{run.folder / checkpoint.FILE} is no checkpoint of this run ({error}); "
+            "remove it to start again"
+        ) from error
 
 
 def sample(run: Run, tokens: int = 100) -> str:
-    """What the model writes after the first words of the held-out text. Draws from a generator of its own."""
+    """What the model writes after the first words of the held-out text. Draws from a generator of
+    its own.
+    """
     prompt = run.tokenizer.decode(run.validation[:16].tolist())
     rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
     config = dataclasses.replace(SAMPLING, max_new_tokens=tokens)

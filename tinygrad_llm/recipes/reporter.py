@@ -16,7 +16,9 @@ class Reporter:
         """One line of news."""
 
     def progress(self, what: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
-        """Work of `total` bytes begins; the function that comes with the block is told of each part done."""
+        """Work of `total` bytes begins; the function that comes with the block is told of each part
+        done.
+        """
         return nullcontext(lambda done: None)
 
     def started(self, done: int, steps: int) -> None:

@@ -1,6 +1,8 @@
-"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its default.
+"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its
+default.
 
-The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat keys.
+The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat
+keys.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class Settings:
         return {key: value for group in groups for key, value in vars(group).items()}
 
     def updated(self, values: Mapping[str, Any], where: str = "") -> Settings:
-        """These settings with other values for some flat keys, each checked against its field's type."""
+        """These settings with other values for some flat keys, each checked against its field's
+        type.
+        """
         groups = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         home = {key: name for name, group in groups.items() for key in vars(group)}
         for key in values:
@@ -81,9 +85,14 @@ class Settings:
         return self.updated(values)
 
     def to_toml(self) -> str:
-        """The flat keys as TOML, which --config reads back; a key whose value is none is left out."""
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.flat().items()
-                       if value is not None)
+        """The flat keys as TOML, which --config reads back; a key whose value is none is left
+        out.
+        """
+        return "".join(
+            f"{key} = {json.dumps(value)}\n"
+            for key, value in self.flat().items()
+            if value is not None
+        )
 
 
 def read_settings(path: str, base: Settings) -> Settings:
@@ -95,7 +104,14 @@ TRAINING = {
     "default": {"batch_size": 16, "steps": 1500, "lr": 2e-3, "min_lr": 1e-4},
     "char-cpu": {"tokenizer": "characters", "batch_size": 12, "steps": 2000},
     "baby": {"tokenizer": "characters", "batch_size": 8, "steps": 5000, "dropout": 0.2},
-    "gpt2": {"batch_size": 4, "steps": 10000, "lr": 6e-4, "min_lr": 6e-5, "warmup": 700, "beta2": 0.95},
+    "gpt2": {
+        "batch_size": 4,
+        "steps": 10000,
+        "lr": 6e-4,
+        "min_lr": 6e-5,
+        "warmup": 700,
+        "beta2": 0.95,
+    },
 }
 
 

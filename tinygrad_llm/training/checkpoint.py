@@ -1,7 +1,7 @@
 """Everything a run needs to go on bit for bit, in one file that is replaced in one step.
 
-Weights and AdamW's moments are tensors, the rest (counters, generator states) is JSON in the file's header;
-no pickle, so a checkpoint from a stranger is only data.
+Weights and AdamW's moments are tensors, the rest (counters, generator states) is JSON in the file's
+header; no pickle, so a checkpoint from a stranger is only data.
 """
 
 from __future__ import annotations
@@ -21,17 +21,28 @@ from tinygrad_llm.training.optimizer import AdamW
 FILE = "checkpoint.safetensors"
 
 
-def save_checkpoint(folder: Path, model: Module, optimizer: AdamW, rng: np.random.Generator,
-                    progress: dict[str, Any]) -> None:
-    """Write `folder`/checkpoint.safetensors. progress: JSON values of the caller's own, such as the data's state."""
+def save_checkpoint(
+    folder: Path,
+    model: Module,
+    optimizer: AdamW,
+    rng: np.random.Generator,
+    progress: dict[str, Any],
+) -> None:
+    """Write `folder`/checkpoint.safetensors. progress: JSON values of the caller's own, such as the
+    data's state.
+    """
     tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
     tensors |= {"adamw.mean": optimizer.mean, "adamw.square": optimizer.square}
     state = {"steps": optimizer.steps, "rng": rng.bit_generator.state, "progress": progress}
     save_tensors(folder / FILE, tensors, {"state": json.dumps(state)})
 
 
-def load_checkpoint(folder: Path, model: Module, optimizer: AdamW, rng: np.random.Generator) -> dict[str, Any]:
-    """Bring model, optimizer and rng to the saved state and return `progress`. Nothing changes if a part is wrong."""
+def load_checkpoint(
+    folder: Path, model: Module, optimizer: AdamW, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Bring model, optimizer and rng to the saved state and return `progress`. Nothing changes if a
+    part is wrong.
+    """
     path = folder / FILE
     tensors, metadata = load_tensors(path)
     state = parse_json(metadata.get("state", "").encode(), str(path))
@@ -39,11 +50,16 @@ def load_checkpoint(folder: Path, model: Module, optimizer: AdamW, rng: np.rando
     try:
         moments = tensors["adamw.mean"], tensors["adamw.square"]
         steps, generator, progress = state["steps"], state["rng"], state["progress"]
-        if any(moment.shape != optimizer.mean.shape for moment in moments) or type(steps) is not int:
+        if (
+            any(moment.shape != optimizer.mean.shape for moment in moments)
+            or type(steps) is not int
+        ):
             raise ValueError("the optimizer's state has another size")
         np.random.default_rng().bit_generator.state = generator
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no checkpoint of this run ({error}); remove it to start again") from error
+        raise InputError(
+            f"{path} is no checkpoint of this run ({error}); remove it to start again"
+        ) from error
     model.load_state_dict(weights)
     optimizer.mean[:], optimizer.square[:] = moments
     optimizer.steps = steps

@@ -15,7 +15,9 @@ from tinygrad_llm.training.objectives import Loss
 
 @dataclass(frozen=True)
 class Score:
-    """loss: nats per token. bits_per_byte: loss / log 2 * tokens / bytes, comparable across tokenizers."""
+    """loss: nats per token. bits_per_byte: loss / log 2 * tokens / bytes, comparable across
+    tokenizers.
+    """
 
     loss: float
     tokens: int
@@ -30,9 +32,15 @@ class Score:
         return self.loss * self.tokens / (math.log(2) * self.bytes) if self.bytes else math.nan
 
 
-def evaluate(model: Module, objective: Callable[..., Loss],
-             batches: Iterable[tuple[np.ndarray, np.ndarray]], token_bytes: np.ndarray) -> Score:
-    """The mean loss over all batches, dropout off. token_bytes (V,): the length in bytes of each token."""
+def evaluate(
+    model: Module,
+    objective: Callable[..., Loss],
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    token_bytes: np.ndarray,
+) -> Score:
+    """The mean loss over all batches, dropout off. token_bytes (V,): the length in bytes of each
+    token.
+    """
     was_training = model.training
     model.eval()
     total, tokens, size = 0.0, 0, 0

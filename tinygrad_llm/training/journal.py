@@ -1,4 +1,6 @@
-"""log.jsonl: one JSON object a line, appended as training goes, cut back to the checkpoint when it resumes."""
+"""log.jsonl: one JSON object a line, appended as training goes, cut back to the checkpoint when it
+resumes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ FILE = "log.jsonl"
 
 
 class Journal:
-    """Appends to `folder`/log.jsonl. Every line has a "step"; lines after `step` are dropped when it opens."""
+    """Appends to `folder`/log.jsonl. Every line has a "step"; lines after `step` are dropped when
+    it opens.
+    """
 
     def __init__(self, folder: Path, step: int):
         self.path = folder / FILE

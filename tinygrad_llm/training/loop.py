@@ -44,26 +44,48 @@ class StepReport(NamedTuple):
     seconds: float
 
 
-def train(model: Module, objective: Callable[..., Loss], optimizer: AdamW, batches: Iterator[Batch], *,
-          loop: LoopConfig, schedule: ScheduleConfig, rng: np.random.Generator) -> Iterator[StepReport]:
-    """Update the model until `loop.steps` updates were made, counting those the optimizer had made before.
+def train(
+    model: Module,
+    objective: Callable[..., Loss],
+    optimizer: AdamW,
+    batches: Iterator[Batch],
+    *,
+    loop: LoopConfig,
+    schedule: ScheduleConfig,
+    rng: np.random.Generator,
+) -> Iterator[StepReport]:
+    """Update the model until `loop.steps` updates were made, counting those the optimizer had made
+    before.
 
-    rng: the generator that the model draws dropout from; it lets a step that failed be run again to explain it.
+    rng: the generator that the model draws dropout from; it lets a step that failed be run again to
+    explain it.
     """
     model.train()
     while optimizer.steps < loop.steps:
         start = time.perf_counter()
         parts = [next(batches) for _ in range(loop.accumulation)]
         lr = learning_rate(optimizer.steps, loop.steps, schedule)
-        loss, norm, tokens = train_step(model, objective, optimizer, parts, lr=lr, clip=loop.clip, rng=rng)
+        loss, norm, tokens = train_step(
+            model, objective, optimizer, parts, lr=lr, clip=loop.clip, rng=rng
+        )
         yield StepReport(optimizer.steps, loss, norm, lr, tokens, time.perf_counter() - start)
 
 
-def train_step(model: Module, objective: Callable[..., Loss], optimizer: AdamW, parts: Iterable[Batch], *,
-               lr: float, clip: float, rng: np.random.Generator) -> tuple[float, float, int]:
-    """One update from the gradients of all parts, each token weighing the same: (loss, gradient norm, tokens).
+def train_step(
+    model: Module,
+    objective: Callable[..., Loss],
+    optimizer: AdamW,
+    parts: Iterable[Batch],
+    *,
+    lr: float,
+    clip: float,
+    rng: np.random.Generator,
+) -> tuple[float, float, int]:
+    """One update from the gradients of all parts, each token weighing the same: (loss, gradient
+    norm, tokens).
 
-    The gradients are those of the sum over the tokens; the update divides them by the tokens' number.
+    The gradients are those of the sum over the tokens; the update divides them by the tokens'
+    number.
     """
     optimizer.zero_grad()
     state = rng.bit_generator.state
@@ -80,10 +102,16 @@ def train_step(model: Module, objective: Callable[..., Loss], optimizer: AdamW, 
     return total / max(tokens, 1), norm, tokens
 
 
-def _explain(model: Module, objective: Callable[..., Loss], parts: Iterable[Batch], step: int) -> str:
-    """Run the failed step again with every operation watched, and say where the first NaN was born."""
+def _explain(
+    model: Module, objective: Callable[..., Loss], parts: Iterable[Batch], step: int
+) -> str:
+    """Run the failed step again with every operation watched, and say where the first NaN was
+    born.
+    """
     for part in parts:
         birth = diagnose(lambda part=part: objective(model, *part).total)
         if birth:
             return f"step {step}: the loss is no longer a finite number; {birth}"
-    return f"step {step}: the sum of the gradients is no longer a finite number, though each part is"
+    return (
+        f"step {step}: the sum of the gradients is no longer a finite number, though each part is"
+    )

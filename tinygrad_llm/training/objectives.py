@@ -1,4 +1,5 @@
-"""What a model is trained for: a function of (model, inputs, targets) that returns the summed loss and its count.
+"""What a model is trained for: a function of (model, inputs, targets) that returns the summed loss
+and its count.
 
 The sum, not the mean: parts of a batch can then be added with each token weighing the same.
 """
@@ -17,13 +18,17 @@ IGNORE = -100
 
 
 class Loss(NamedTuple):
-    """total: the sum of -log p(target) over the tokens that count, in nats. tokens: how many count."""
+    """total: the sum of -log p(target) over the tokens that count, in nats. tokens: how many
+    count.
+    """
 
     total: Tensor
     tokens: int
 
 
 def next_token(model: Module, inputs: np.ndarray, targets: np.ndarray) -> Loss:
-    """The label of each token is the one after it; inputs and targets (B, T), targets of -100 do not count."""
+    """The label of each token is the one after it; inputs and targets (B, T), targets of -100 do
+    not count.
+    """
     total = F.cross_entropy(model(inputs), targets, ignore_index=IGNORE, reduction="sum")
     return Loss(total, int(np.count_nonzero(targets != IGNORE)))

@@ -1,7 +1,8 @@
 """AdamW over one flat buffer: the weights that decay first, then those that do not.
 
-The formula is in ops/optimizer.py. Gathering the parameters lets the gradient norm, the clipping and
-the update each pass once over contiguous memory, and gives `backward` a place to add gradients to.
+The formula is in ops/optimizer.py. Gathering the parameters lets the gradient norm, the clipping
+and the update each pass once over contiguous memory, and gives `backward` a place to add gradients
+to.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ class AdamWConfig:
 
 
 class AdamW:
-    """Owns the memory of the parameters that require a gradient, of their gradients and of their moments.
+    """Owns the memory of the parameters that require a gradient, of their gradients and of their
+    moments.
 
-    weights, gradients, mean, square: float32 arrays of one length. A parameter's `data` and `grad` become
-    views of the first two. steps: how many updates were made.
+    weights, gradients, mean, square: float32 arrays of one length. A parameter's `data` and `grad`
+    become views of the first two. steps: how many updates were made.
     """
 
     def __init__(self, parameters: Iterable[Tensor], config: AdamWConfig | None = None):
@@ -63,14 +65,29 @@ class AdamW:
         """Update every weight once with gradients times `scale`, and let the parameters know."""
         self.steps += 1
         config, update = self.config, twins.choose(ops.adamw, self.weights.dtype)
-        for part, decay in ((slice(0, self.decayed), config.weight_decay), (slice(self.decayed, None), 0.0)):
-            update(self.weights[part], self.gradients[part], self.mean[part], self.square[part], lr=lr,
-                   beta1=config.beta1, beta2=config.beta2, eps=config.eps, weight_decay=decay,
-                   step=self.steps, scale=scale)
+        for part, decay in (
+            (slice(0, self.decayed), config.weight_decay),
+            (slice(self.decayed, None), 0.0),
+        ):
+            update(
+                self.weights[part],
+                self.gradients[part],
+                self.mean[part],
+                self.square[part],
+                lr=lr,
+                beta1=config.beta1,
+                beta2=config.beta2,
+                eps=config.eps,
+                weight_decay=decay,
+                step=self.steps,
+                scale=scale,
+            )
         for p in self.parameters:
             p.version += 1
 
 
 def clip_scale(norm: float, limit: float) -> float:
-    """The factor that brings a gradient of this norm down to the limit; 1 below it, or where limit is 0."""
+    """The factor that brings a gradient of this norm down to the limit; 1 below it, or where limit
+    is 0.
+    """
     return limit / norm if 0 < limit < norm else 1.0

@@ -1,0 +1,44 @@
+"""permutation.py: every result is a permutation, and all of them are equally frequent."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tinygrad_llm.data.permutation import draw_keys, permute
+
+
+def draw(size, rng):
+    return permute(np.arange(size), size, draw_keys(rng))
+
+
+@pytest.mark.parametrize("size", [*range(1, 40), 63, 64, 65, 255, 256, 257, 4096, 4097, 100_003])
+def test_it_is_a_permutation(size):
+    for seed in range(3):
+        assert np.array_equal(np.sort(draw(size, np.random.default_rng(seed))), np.arange(size))
+
+
+def test_each_position_is_computed_on_its_own():
+    keys = draw_keys(np.random.default_rng(0))
+    whole = permute(np.arange(1000), 1000, keys)
+    some = np.random.default_rng(1).integers(1000, size=50)
+    assert np.array_equal(permute(some, 1000, keys), whole[some])
+
+
+def test_all_permutations_of_four_are_equally_frequent():
+    """Chi squared has 23 degrees of freedom here; it is above 58 in one of 10,000 fair draws."""
+    rng, draws = np.random.default_rng(0), 600
+    counts = Counter(tuple(draw(4, rng)) for _ in range(draws))
+    expected = draws / math.factorial(4)
+    assert len(counts) == 24
+    assert sum((count - expected) ** 2 / expected for count in counts.values()) < 58
+
+
+def test_neighbours_land_anywhere():
+    """The distance of neighbours mod 101 takes 100 values; chi squared: 99 degrees of freedom."""
+    rng, draws = np.random.default_rng(0), 200
+    distances = np.concatenate([np.diff(draw(101, rng)) % 101 for _ in range(draws)])
+    counts = np.bincount(distances, minlength=101)[1:]
+    expected = len(distances) / 100
+    assert ((counts - expected) ** 2 / expected).sum() < 160

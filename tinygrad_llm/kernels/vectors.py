@@ -1,0 +1,125 @@
+"""A vector of COLUMNS float32 numbers as a Numba type: for loops that the compiler does not vectorize by itself.
+
+`load`, `store` and `spread` make them; + - * / work between two of them, and between one and a float32 number.
+The other functions take vectors or numbers alike. LLVM legalizes the vectors for any host.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import get_or_insert_function
+from numba.extending import intrinsic, models, overload, register_model
+
+from tinygrad_llm.kernels.simd import COLUMNS, FLOAT, FLOAT_BYTES, POINTER
+
+
+class Vector(types.Type):
+    """The type of COLUMNS float32 numbers that are computed with side by side."""
+
+    def __init__(self):
+        super().__init__(name=f"Vector({COLUMNS})")
+
+
+VECTOR = Vector()
+_REGISTER, _INT = ir.VectorType(FLOAT, COLUMNS), ir.IntType(32)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _REGISTER)
+
+
+@intrinsic
+def load(typing, address):
+    """The COLUMNS numbers from an address on."""
+    def generate(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], POINTER), align=FLOAT_BYTES, typ=_REGISTER)
+    return VECTOR(types.intp), generate
+
+
+@intrinsic
+def store(typing, vector, address):
+    """Write the numbers to an address and those behind it."""
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[0], builder.inttoptr(arguments[1], POINTER), align=FLOAT_BYTES)
+        return context.get_dummy_value()
+    return types.void(VECTOR, types.intp), generate
+
+
+@intrinsic
+def spread(typing, number):
+    """A vector of one number."""
+    def generate(context, builder, signature, arguments):
+        return _spread(builder, arguments[0])
+    return VECTOR(types.float32), generate
+
+
+@intrinsic
+def larger(typing, a, b):
+    """The larger of a and b; NaN if one is NaN."""
+    def generate(context, builder, signature, arguments):
+        kind = arguments[0].type
+        suffix = f"v{COLUMNS}f32" if kind == _REGISTER else "f32"
+        function = ir.FunctionType(kind, [kind] * 2)
+        return builder.call(get_or_insert_function(builder.module, function, f"llvm.maximum.{suffix}"), arguments)
+    return a(a, a), generate
+
+
+@intrinsic
+def clamp(typing, x, low, high):
+    """x moved into [low, high], numbers; NaN stays NaN."""
+    def generate(context, builder, signature, arguments):
+        x, low, high = _alike(builder, *arguments)
+        x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
+        return builder.select(builder.fcmp_ordered(">", x, high), high, x)
+    return x(x, types.float32, types.float32), generate
+
+
+@intrinsic
+def scale_by_power(typing, x, shifted):
+    """x 2^n for shifted = n + 1.5 2^23, in two steps: n may be outside the exponents that a float32 has."""
+    def generate(context, builder, signature, arguments):
+        x, shifted = arguments
+        kind = ir.VectorType(_INT, COLUMNS) if x.type == _REGISTER else _INT
+        number = lambda n: ir.Constant(kind, [n] * COLUMNS if kind != _INT else n)  # noqa: E731
+        n = builder.sub(builder.bitcast(shifted, kind), number(0x4B400000))  # the bits of 1.5 2^23
+        half = builder.ashr(n, number(1))
+        for part in (half, builder.sub(n, half)):
+            power = builder.shl(builder.add(part, number(127)), number(23))
+            x = builder.fmul(x, builder.bitcast(power, x.type))
+        return x
+    return x(x, x), generate
+
+
+def _arithmetic(symbol, instruction):
+    """Let `symbol` work on vectors."""
+    @intrinsic
+    def compute(typing, a, b):
+        def generate(context, builder, signature, arguments):
+            return getattr(builder, instruction)(*_alike(builder, *arguments))
+        return VECTOR(a, b), generate
+
+    @overload(symbol)
+    def implementation(a, b):
+        if VECTOR in (a, b) and all(kind in (VECTOR, types.float32) for kind in (a, b)):
+            return lambda a, b: compute(a, b)
+
+
+for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
+                              (operator.truediv, "fdiv")):
+    _arithmetic(_symbol, _instruction)
+
+
+def _alike(builder, *values):
+    """The values, with numbers spread where another value is a vector."""
+    if all(value.type == FLOAT for value in values):
+        return values
+    return [_spread(builder, value) if value.type == FLOAT else value for value in values]
+
+
+def _spread(builder, number):
+    one = builder.insert_element(ir.Constant(_REGISTER, ir.Undefined), number, _INT(0))
+    mask = ir.Constant(ir.VectorType(_INT, COLUMNS), [0] * COLUMNS)
+    return builder.shuffle_vector(one, one, mask)
