@@ -13,7 +13,7 @@ from tinygrad_llm.cli.terminal import TerminalReporter
 from tinygrad_llm.recipes.pretrain import pretrain
 from tinygrad_llm.recipes.settings import preset
 
-MARK = 1.90  # nats per character on the whole validation split; nanoGPT's README: 1.88 over 20 sampled batches
+MARK = 1.90  # nats per character on the whole validation split; nanoGPT samples: 1.88
 
 
 def ours(settings, folder, reporter):
@@ -39,13 +39,12 @@ def main(data, seeds=(1,), steps=2000, mark=MARK, reporter=None, with_torch=True
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             loss, seconds = ours(settings, run, reporter)
-            print(
-                f"seed {seed}: validation loss {loss:.4f} in {seconds:.0f} s of training (mark {mark})"
-            )
+            print(f"seed {seed}: validation loss {loss:.4f} in {seconds:.0f} s (mark {mark})")
             if with_torch:
                 peer, peer_seconds = theirs(settings, run)
                 print(
-                    f"  PyTorch: {peer:.4f} in {peer_seconds:.0f} s; ours takes {seconds / peer_seconds:.2f} of it"
+                    f"  PyTorch: {peer:.4f} in {peer_seconds:.0f} s; "
+                    f"ours takes {seconds / peer_seconds:.2f} of it"
                 )
         good = good and loss <= mark
     return good

@@ -49,9 +49,7 @@ def main(folder=None, out="attention.svg"):
     print(
         f"a changed token moves logits before it by {past} (must be 0), from it on by {future:.2g}"
     )
-    print(
-        f"rows of attention sum to 1 within {row_error:.1e} (limit 1e-6); weight on the future {above}"
-    )
+    print(f"rows of attention sum to 1 within {row_error:.1e} (limit 1e-6); on the future {above}")
     Path(out).write_text(attention_svg(maps[-1][0], [tokenizer.decode([i]) for i in ids[0]]))
     print(f"the heads of the last layer as a heat map: {out}")
     return past == 0.0 < future and row_error < 1e-6 and above == 0.0

@@ -41,9 +41,7 @@ def main(config=None):
     with no_grad():
         at_once = model(ids).data
     difference = float(np.abs(step_by_step(model, ids) - at_once).max())
-    print(
-        f"logits one token at a time and all at once differ by {difference:.1e} at most (limit 1e-5)"
-    )
+    print(f"logits token by token and all at once differ by {difference:.1e} at most (limit 1e-5)")
     return exact and difference < 1e-5
 
 

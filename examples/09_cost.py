@@ -58,9 +58,12 @@ def main(names=tuple(CASES), limit=LIMIT):
         process.join()
         errors = [expected.memory / memory - 1, expected.step_seconds / seconds - 1]
         print(
-            f"{name}: {expected.parameters:,} parameters, {expected.flops_per_token / 1e6:,.1f} MFLOP a token\n"
-            f"  memory forecast {expected.memory / 1e6:,.0f} MB, measured {memory / 1e6:,.0f} ({errors[0]:+.0%})\n"
-            f"  a step forecast {expected.step_seconds * 1e3:,.1f} ms, measured {seconds * 1e3:,.1f} ({errors[1]:+.0%})"
+            f"{name}: {expected.parameters:,} parameters, "
+            f"{expected.flops_per_token / 1e6:,.1f} MFLOP a token\n"
+            f"  memory forecast {expected.memory / 1e6:,.0f} MB, "
+            f"measured {memory / 1e6:,.0f} ({errors[0]:+.0%})\n"
+            f"  a step forecast {expected.step_seconds * 1e3:,.1f} ms, "
+            f"measured {seconds * 1e3:,.1f} ({errors[1]:+.0%})"
         )
         good = good and max(map(abs, errors)) <= limit
     return good

@@ -94,7 +94,8 @@ def _summarize(outcome: Outcome, note) -> None:
 
     run = outcome.run
     note(
-        f"\nbest held-out loss {run.progress.best_loss:.4f} nats/token at step {run.progress.best_step}"
+        f"\nbest held-out loss {run.progress.best_loss:.4f} nats/token "
+        f"at step {run.progress.best_step}"
     )
     if outcome.score and math.isfinite(outcome.score.bits_per_byte):
         rows = {"this GPT": outcome.score.bits_per_byte, **baselines(run)}
@@ -105,5 +106,5 @@ def _summarize(outcome: Outcome, note) -> None:
         f"--- a sample, after the first words of the held-out text\n{sample(run, tokens=120)}\n---"
     )
     note(
-        f"saved in {run.folder}; write more with: tinygrad-llm generate {run.folder} --prompt 'The '"
+        f"saved in {run.folder}; to write more: tinygrad-llm generate {run.folder} --prompt 'The '"
     )
