@@ -1,0 +1,20 @@
+"""The public names. The README has the map of the house; every formula is in `ops`."""
+
+from tinygrad_llm import kernels as _compiled  # noqa: F401  (loaded first: the name is then the switch's)
+from tinygrad_llm.explain.gradcheck import gradcheck
+from tinygrad_llm.models.gpt import GPT, GPTConfig
+from tinygrad_llm.tensor import Tensor, no_grad
+from tinygrad_llm.text import BPETokenizer
+from tinygrad_llm.twins import kernels, reference
+
+__version__ = "0.1.0"
+__all__ = [
+    "BPETokenizer",
+    "GPT",
+    "GPTConfig",
+    "Tensor",
+    "gradcheck",
+    "kernels",
+    "no_grad",
+    "reference",
+]

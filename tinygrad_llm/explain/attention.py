@@ -1,6 +1,6 @@
 """Attention maps: which key each query reads, as arrays from a running model and as SVG pictures.
 
-A row is a query and sums to 1; the darker a cell, the more of that key's value goes into the row's result.
+A row is a query and sums to 1; the darker a cell, the more the query takes of that key's value.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from tinygrad_llm.tensor import Tensor, no_grad, watch
 
 PER_LINE = 4  # heads side by side
 SHADES = 24
-LIGHT, DARK = (247, 250, 255), (8, 48, 107)
-MARGIN, TITLE = 24, 26  # pixels
+LIGHT, DARK = (242, 246, 255), (8, 48, 107)
+MARGIN, HEADING, LETTER = 24, 26, 6.2  # pixels
 STYLE = """text{font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#1e293b}
-.h{font-size:12px;font-weight:600;text-anchor:middle}.k{font-size:10px}
-.q{font-size:10px;text-anchor:end}.f{fill:none;stroke:#cbd5e1}"""
+.t{font-size:14px;font-weight:600}.h{font-size:12px;text-anchor:middle}.k{font-size:10px}
+.q{font-size:10px;text-anchor:end}.l{font-size:9px;text-anchor:middle;fill:#64748b}
+.f{fill:#fafbfd;stroke:#cbd5e1}rect{shape-rendering:crispEdges}"""
 
 
 def attention_maps(compute: Callable[[], object]) -> list[np.ndarray]:
@@ -30,10 +31,7 @@ def attention_maps(compute: Callable[[], object]) -> list[np.ndarray]:
     def after(op: Callable, operands: tuple, settings: dict, outputs: tuple) -> None:
         if op.__name__ == "scaled_dot_product_attention":
             q, k = (o.data if isinstance(o, Tensor) else o for o in operands[:2])
-            scale = settings.get("scale")
-            maps.append(attention_weights(
-                q, np.repeat(k, q.shape[1] // k.shape[1], axis=1), settings.get("mask"),
-                settings.get("is_causal", False), 1 / math.sqrt(q.shape[-1]) if scale is None else scale))
+            maps.append(_weights(q, k, **settings))
 
     with no_grad(), watch(after):
         compute()
@@ -42,8 +40,15 @@ def attention_maps(compute: Callable[[], object]) -> list[np.ndarray]:
     return maps
 
 
-def attention_svg(weights: np.ndarray, tokens: Sequence[str], queries: Sequence[str] | None = None,
-                  title: str = "attention") -> str:
+def _weights(q: np.ndarray, k: np.ndarray, mask: np.ndarray | None = None, is_causal: bool = False,
+             scale: float | None = None, **_: object) -> np.ndarray:
+    k = np.repeat(k, q.shape[1] // k.shape[1], axis=1)  # grouped keys, one for each query head
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    return attention_weights(q, k, mask, is_causal, scale)
+
+
+def attention_svg(weights: np.ndarray, tokens: Sequence[str],
+                  queries: Sequence[str] | None = None, title: str = "attention") -> str:
     """One heat map for each head of weights (H, T, S), as the text of an SVG file.
 
     tokens: S labels of the keys. queries: T labels of the rows; the tokens where left out.
@@ -53,19 +58,22 @@ def attention_svg(weights: np.ndarray, tokens: Sequence[str], queries: Sequence[
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(keys)):
         raise ValueError(f"weights of shape {weights.shape} for {len(rows)} queries and {len(keys)} "
                          "tokens; (heads, queries, tokens) is needed")
-    label = 6.2 * max(map(len, (*rows, *keys)), default=0) + 8
+    label = LETTER * max(map(len, (*rows, *keys)), default=0) + 10
     cell = min(24.0, max(11.0, 320 / max(len(keys), 1)))
-    wide, high = label + cell * len(keys) + MARGIN, TITLE + label + cell * len(rows) + MARGIN
-    lines = -(-len(weights) // PER_LINE)
-    width = MARGIN + min(PER_LINE, len(weights)) * wide
-    height = MARGIN + TITLE + lines * high
+    across = min(PER_LINE, max(len(weights), 1))
+    wide = label + cell * len(keys) + MARGIN
+    high = label + cell * len(rows) + MARGIN + HEADING
+    width = max(MARGIN + across * wide, LETTER * len(title) + 200)
+    height = MARGIN + HEADING + -(-len(weights) // PER_LINE) * high
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
              f'viewBox="0 0 {width:.0f} {height:.0f}">', f"<style>{STYLE}{_shades()}</style>",
              f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
-             f'<text x="{MARGIN}" y="{MARGIN}" font-size="14">{escape(title)}</text>', *_legend(width)]
-    for head, map_ in enumerate(weights):
-        x, y = MARGIN + head % PER_LINE * wide, MARGIN + TITLE + head // PER_LINE * high
-        parts += _head(map_, rows, keys, f"head {head}", x + label, y + TITLE + label, cell)
+             f'<text class="t" x="{MARGIN}" y="{MARGIN}">{escape(title)}</text>', *_legend(width)]
+    for head, of_head in enumerate(weights):
+        x, y = MARGIN + head % PER_LINE * wide, MARGIN + HEADING + head // PER_LINE * high
+        middle = x + label + cell * len(keys) / 2
+        parts.append(f'<text class="h" x="{middle:.1f}" y="{y + 12:.1f}">head {head}</text>')
+        parts += _map(of_head, rows, keys, x + label, y + HEADING + label, cell)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -76,22 +84,33 @@ def visible(token: str) -> str:
     return shown if len(shown) <= 14 else shown[:13] + "…"
 
 
-def _head(weights: np.ndarray, rows: list[str], keys: list[str], name: str, x: float, y: float,
-          cell: float) -> Iterator[str]:
+def _map(weights: np.ndarray, rows: list[str], keys: list[str], x: float, y: float,
+         cell: float) -> Iterator[str]:
     """One map whose first cell is at (x, y); cells below a thousandth stay empty."""
-    width, height = cell * len(keys), cell * len(rows)
-    yield f'<text class="h" x="{x + width / 2:.1f}" y="{y - height * 0 - 8:.1f}"></text>'
+    yield (f'<rect class="f" x="{x:.1f}" y="{y:.1f}" width="{cell * len(keys):.1f}" '
+           f'height="{cell * len(rows):.1f}"/>')
     for i, row in enumerate(rows):
-        yield f'<text class="q" x="{x - 5:.1f}" y="{y + cell * (i + 0.5) + 3.5:.1f}">{escape(row)}</text>'
+        at = f'x="{x - 6:.1f}" y="{y + cell * (i + 0.5) + 3.5:.1f}"'
+        yield f'<text class="q" {at}>{escape(row)}</text>'
     for j, key in enumerate(keys):
-        at = f"{x + cell * (j + 0.5) + 3.5:.1f} {y - 5:.1f}"
+        at = f"{x + cell * (j + 0.5) + 3.5:.1f} {y - 6:.1f}"
         yield f'<text class="k" transform="translate({at}) rotate(-90)">{escape(key)}</text>'
     for i, j in np.argwhere(weights >= 0.001):
         w = weights[i, j]
+        hover = f"{rows[i]} reads {keys[j]}: {w:.3f}"
         yield (f'<rect class="s{_shade(w)}" x="{x + cell * j:.1f}" y="{y + cell * i:.1f}" '
-               f'width="{cell:.1f}" height="{cell:.1f}"><title>{escape(rows[i])} reads '
-               f'{escape(keys[j])}: {w:.3f}</title></rect>')
-    yield f'<rect class="f" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+               f'width="{cell:.1f}" height="{cell:.1f}"><title>{escape(hover)}</title></rect>')
+
+
+def _legend(width: float) -> Iterator[str]:
+    """The shades from 0 to 1, at the right of the title's line."""
+    step = 5
+    x = width - MARGIN - SHADES * step
+    for i in range(SHADES):
+        yield f'<rect class="s{i}" x="{x + step * i:.1f}" y="14" width="{step}" height="10"/>'
+    for value in (0, 0.25, 1):
+        at = x + SHADES * step * math.sqrt(value)
+        yield f'<text class="l" x="{at:.1f}" y="34">{value:g}</text>'
 
 
 def _shade(weight: float) -> int:
