@@ -12,6 +12,7 @@ from tinygrad_llm.inference.generate import GenerationConfig, generate_all
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 
 PROMPT = [1, 2]
+LOSES_GREEDY = 120  # in this model a search with 2 or 3 beams loses the greedy path and ends below it
 
 
 def model_of(seed, vocab_size=7, **changes):
@@ -35,7 +36,7 @@ def score_of(model, ids, config):
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 2.0])
 def test_beam_search_never_scores_below_greedy_and_says_its_true_score(length_penalty):
     better = 0
-    for seed in range(40):
+    for seed in [*range(30), LOSES_GREEDY]:
         model = model_of(seed)
         config = GenerationConfig(temperature=0, max_new_tokens=7, length_penalty=length_penalty,
                                   eos_token_id=3 if seed % 2 else None)
@@ -51,7 +52,7 @@ def test_beam_search_never_scores_below_greedy_and_says_its_true_score(length_pe
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 3.0])
 @pytest.mark.parametrize("end", [None, 2])
 def test_a_search_that_can_see_all_texts_finds_the_best(length_penalty, end):
-    for seed in range(5):
+    for seed in (0, 14, 20, 33):
         model = model_of(seed, vocab_size=4)
         config = GenerationConfig(max_new_tokens=4, num_beams=4**4, length_penalty=length_penalty,
                                   eos_token_id=end)

@@ -30,6 +30,13 @@ def test_a_step_copies_only_its_own_token():
     assert np.shares_memory(first.data, second.data)
 
 
+def test_growing_copies_each_token_only_a_few_times():
+    rng, cache, places = np.random.default_rng(0), KVCache(), set()
+    for _ in range(16 * FIRST_CAPACITY):
+        places.add(cache.append(*chunk(rng, 1))[0].data.ctypes.data)
+    assert len(places) <= 5  # 64, 128, 256, 512, 1024
+
+
 def test_rows_can_be_repeated_dropped_and_continued():
     rng, cache = np.random.default_rng(0), KVCache()
     keys = cache.append(*chunk(rng, 3))[0].data.copy()

@@ -40,13 +40,15 @@ def test_reading_on_with_the_cache_equals_reading_the_window_anew(first):
         np.testing.assert_allclose(logits, model(window).data[:, -1], atol=1e-5)
 
 
-def test_only_the_last_position_gets_scores_and_a_step_reads_one_token():
-    decoder, shapes = Decoder(small_model()), []
-    with watch(lambda *call: shapes.extend(y.shape for y in call[-1])):
+def test_only_the_last_position_gets_scores_a_step_reads_one_token_nothing_is_recorded():
+    decoder, made = Decoder(small_model()), []
+    with watch(lambda *call: made.extend(call[-1])):
         decoder.read(np.zeros((3, 5), int))
-        assert [shape for shape in shapes if shape[-1] == 17] == [(3, 17)]
-        shapes.clear()
+        assert [y.shape for y in made if y.shape[-1] == 17] == [(3, 17)]
+        assert not any(y.requires_grad for y in made)
+        made.clear()
         decoder.read(np.zeros((3, 1), int))
+    shapes = {y.shape for y in made}
     assert (3, 1, 8) in shapes and (3, 6, 8) not in shapes
 
 

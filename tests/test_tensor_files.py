@@ -17,6 +17,7 @@ LAYOUTS = {
     "transposed": lambda x: x.T,
     "strided": lambda x: x[:, ::2],
     "reversed": lambda x: x[::-1],
+    "a row from its end": lambda x: x[0, ::-1],
     "broadcast": lambda x: np.broadcast_to(x[:1], (7, x.shape[1])),
     "fortran": np.asfortranarray,
     "big-endian": lambda x: x.astype(">f4"),

@@ -1,6 +1,7 @@
 """PyTorch's operation for each of ours, of tensors, with our settings."""
 
 import math
+import operator
 
 import torch
 from torch.nn import functional as F
@@ -76,11 +77,12 @@ def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
 
 TORCH = {
     **{name: getattr(torch, name) for name in (
-        "add", "subtract", "multiply", "divide", "negative", "exp", "log", "sqrt", "abs", "clip", "relu",
-        "sigmoid", "tanh", "matmul", "broadcast_to")},
+        "negative", "exp", "log", "sqrt", "abs", "clip", "relu", "sigmoid", "tanh", "matmul",
+        "broadcast_to")},
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
+    "power": operator.pow,
     "maximum": lambda a, b: torch.maximum(*map(torch.as_tensor, (a, b))),
     "minimum": lambda a, b: torch.minimum(*map(torch.as_tensor, (a, b))),
-    "power": lambda a, b: a ** b,
     "silu": F.silu, "gelu": F.gelu, "linear": F.linear, "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum), "mean": reduce(torch.mean), "var": var,
     "max": extreme(torch.amax), "min": extreme(torch.amin),
