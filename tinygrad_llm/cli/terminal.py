@@ -27,7 +27,16 @@ class TerminalReporter(Reporter):
         with tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=1, leave=False) as bar:
             yield bar.update
 
+    def learned(self, stage: str, done: int, total: int | None) -> None:
+        if self.bar is None or self.bar.desc != stage:
+            self.close()
+            self.bar = tqdm(desc=stage, total=total, delay=1, leave=False)
+        self.bar.update(done - self.bar.n)
+        if done == total:
+            self.close()
+
     def started(self, done: int, steps: int) -> None:
+        self.close()
         self.bar = tqdm(total=steps, initial=done, desc="training", unit="step", dynamic_ncols=True)
 
     def stepped(self, report: StepReport) -> None:
@@ -45,4 +54,10 @@ class TerminalReporter(Reporter):
         self.note(f"--- sample at step {step}\n{text}\n---")
 
     def finished(self) -> None:
-        self.bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away, if there is one."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

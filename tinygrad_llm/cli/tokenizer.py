@@ -72,19 +72,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run_train(args: argparse.Namespace) -> None:
+    from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.corpus import corpus_texts
-    from tinygrad_llm.text import BPETokenizer
+    from tinygrad_llm.text import BPETokenizer, chunks
 
+    reporter, texts = TerminalReporter(), chunks(corpus_texts(args.data))
     tokenizer = BPETokenizer.train(
-        corpus_texts(args.data), args.vocab_size, special_tokens=args.special
+        texts, args.vocab_size, special_tokens=args.special, progress=reporter.learned
     )
+    reporter.close()
     tokenizer.save(args.out)
-    fewer = (
-        ""
-        if tokenizer.vocab_size >= args.vocab_size
-        else f" (the text has no more pairs for {args.vocab_size:,})"
-    )
-    print(f"{args.out}: {tokenizer.vocab_size:,} tokens{fewer}")
+    fewer = tokenizer.vocab_size < args.vocab_size
+    reason = f" (the text has no more pairs for {args.vocab_size:,})" if fewer else ""
+    print(f"{args.out}: {tokenizer.vocab_size:,} tokens{reason}")
 
 
 def run_encode(args: argparse.Namespace) -> None:

@@ -75,7 +75,8 @@ def _tokenizer(
         reporter.note(
             f"training a byte-pair vocabulary of {vocab_size:,} tokens on {limit:,} bytes"
         )
-        return BPETokenizer.train(chunks(_first(corpus_texts(paths), limit)), vocab_size)
+        texts = chunks(_first(corpus_texts(paths), limit))
+        return BPETokenizer.train(texts, vocab_size, progress=reporter.learned)
     if not Path(run.tokenizer).exists():
         raise InputError(
             f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file"

@@ -21,6 +21,9 @@ class Reporter:
         """
         return nullcontext(lambda done: None)
 
+    def learned(self, stage: str, done: int, total: int | None) -> None:
+        """A tokenizer learns: `done` of `total` (None: unknown) of a stage."""
+
     def started(self, done: int, steps: int) -> None:
         """Training starts after `done` of `steps` steps."""
 
