@@ -30,7 +30,7 @@ def values(rng, shape, offset=0.3):
 
 
 def positive(rng, shape, offset=0.3):
-    return np.abs(values(rng, shape, offset)) + 0.5
+    return np.asarray(np.abs(values(rng, shape, offset)) + 0.5)
 
 
 def partner(rng, shape):
@@ -47,7 +47,7 @@ def unary(draw=values, **settings):
 def binary(draw=values):
     """Two arrays that broadcast, or an array and a Python number on either side."""
     def make(rng, shape):
-        a, b = draw(rng, shape), draw(rng, partner(rng, shape), 0.55)
+        a, b = draw(rng, shape), draw(rng, partner(rng, shape), 1 / math.sqrt(2))
         kind = rng.integers(5)
         return sample(a, 1.5) if kind == 0 else sample(2.5, a) if kind == 1 else sample(a, b)
     return make
@@ -189,7 +189,7 @@ def linear(rng, shape):
 
 def softmax(rng, shape):
     shape = shape or (3,)
-    return sample(values(rng, shape) * 3, axis=an_axis(rng, shape))
+    return sample(np.asarray(values(rng, shape) * 3), axis=an_axis(rng, shape))
 
 
 def layer_norm(rng, shape):
@@ -232,7 +232,7 @@ def cross_entropy(rng, shape):
 
 def mse_loss(rng, shape):
     shape = shape if math.prod(shape) else (2, 3)
-    return sample(values(rng, shape), values(rng, shape, 0.55))
+    return sample(values(rng, shape), values(rng, shape, 1 / math.sqrt(2)))
 
 
 MAKERS = {

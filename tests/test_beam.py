@@ -12,7 +12,7 @@ from tinygrad_llm.inference.generate import GenerationConfig, generate_all
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 
 PROMPT = [1, 2]
-LOSES_GREEDY = 120  # in this model a search with 2 or 3 beams loses the greedy path and ends below it
+LOSES_GREEDY = 120  # in this model a search with 2 or 3 beams loses the greedy path for good
 
 
 def model_of(seed, vocab_size=7, **changes):

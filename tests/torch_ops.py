@@ -77,8 +77,7 @@ def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
 
 TORCH = {
     **{name: getattr(torch, name) for name in (
-        "negative", "exp", "log", "sqrt", "abs", "clip", "relu", "sigmoid", "tanh", "matmul",
-        "broadcast_to")},
+        "negative", "exp", "log", "sqrt", "abs", "clip", "relu", "sigmoid", "tanh", "matmul")},
     "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
     "power": operator.pow,
     "maximum": lambda a, b: torch.maximum(*map(torch.as_tensor, (a, b))),
@@ -86,7 +85,7 @@ TORCH = {
     "silu": F.silu, "gelu": F.gelu, "linear": F.linear, "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum), "mean": reduce(torch.mean), "var": var,
     "max": extreme(torch.amax), "min": extreme(torch.amin),
-    "reshape": torch.reshape, "transpose": lambda x, axis0, axis1: x.transpose(axis0, axis1),
+    "broadcast_to": lambda x, shape: x.broadcast_to(shape), "reshape": torch.reshape, "transpose": lambda x, axis0, axis1: x.transpose(axis0, axis1),
     "permute": lambda x, axes: x.permute(axes), "squeeze": squeeze,
     "unsqueeze": lambda x, axis: x.unsqueeze(axis),
     "concatenate": lambda *parts, axis: torch.cat(parts, axis),

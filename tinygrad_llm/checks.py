@@ -34,6 +34,16 @@ def check_seed(seed):
         raise ValueError(f"dropout seed {seed} is not in [0, 2^64)")
 
 
+def check_matmul(a, b):
+    """Raise where a's columns and b's rows differ in number."""
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        raise ValueError(f"matmul: shapes {np.shape(a)} and {np.shape(b)}; a single number has no "
+                         "rows, use * instead")
+    columns, rows = a.shape[-1], b.shape[-2:][0]
+    if columns != rows:
+        raise ValueError(f"matmul: {a.shape} times {b.shape} does not fit: {columns} is not {rows}")
+
+
 def check_linear(x, weight):
     """Raise where x's last axis does not fit the weight."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:

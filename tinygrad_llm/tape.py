@@ -66,12 +66,13 @@ class Node:
     It holds no array: what backward needs is in backward's closure, by name.
     """
 
-    __slots__ = ("op", "parents", "leaves", "backward", "dys", "shapes", "dtype", "serial")
+    __slots__ = ("op", "parents", "leaves", "backward", "several", "dys", "shapes", "dtype", "serial")
 
     def __init__(self, op: Callable, parents: list[Destination], leaves: list[Tensor],
-                 backward: Callable, outputs: tuple[np.ndarray, ...]):
+                 backward: Callable, outputs: tuple[np.ndarray, ...], several: bool):
         self.op, self.parents, self.backward, self.serial = op, parents, backward, next(_serial)
         self.leaves = [(leaf, leaf.version) for leaf in leaves]
+        self.several = several  # a tuple of outputs, perhaps of one: backward takes a tuple of dys
         self.dys: list[np.ndarray | None] = [None] * len(outputs)
         self.shapes, self.dtype = [y.shape for y in outputs], outputs[0].dtype
 
@@ -88,7 +89,7 @@ class Node:
                     "had saved it; call backward before the change")
         dys = [np.zeros(shape, self.dtype) if dy is None else dy
                for dy, shape in zip(self.dys, self.shapes, strict=True)]
-        incoming = dys[0] if len(dys) == 1 else tuple(dys)
+        incoming = tuple(dys) if self.several else dys[0]
         if self.backward.__code__.co_argcount == 1:
             return self.backward(incoming)
         return self.backward(incoming, [parent is not None for parent in self.parents])

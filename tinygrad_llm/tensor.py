@@ -53,11 +53,12 @@ def _apply(op: Callable, args: tuple, settings: dict[str, Any]) -> Any:
     if dtype is None and values[0].dtype == np.float64:
         values = tuple(y.astype(np.float32) for y in values)
     wanted = any(isinstance(a, Tensor) and a.requires_grad for a in args)
-    node = _record(op, args, backward, values) if wanted and tape.recording.get() else None
+    several = isinstance(value, tuple)
+    node = _record(op, args, backward, values, several) if wanted and tape.recording.get() else None
     outputs = tuple(_output(y, node, i) for i, y in enumerate(values))
     if (after := tape.watcher.get()) is not None:
         after(op, args, settings, outputs)
-    return outputs if isinstance(value, tuple) else outputs[0]
+    return outputs if several else outputs[0]
 
 
 def _operands(args: tuple) -> tuple[list, np.dtype | None]:
@@ -76,10 +77,10 @@ def _operands(args: tuple) -> tuple[list, np.dtype | None]:
     return arrays, max(floats)
 
 
-def _record(op: Callable, args: tuple, backward: Callable, values: tuple) -> Node:
+def _record(op: Callable, args: tuple, backward: Callable, values: tuple, several: bool) -> Node:
     tensors = [a for a in args if isinstance(a, Tensor)]
     return Node(op, [_destination(a) for a in args], [t for t in tensors if t.node is None],
-                backward, values)
+                backward, values, several)
 
 
 def _destination(operand: Any) -> tape.Destination:

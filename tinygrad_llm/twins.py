@@ -1,7 +1,7 @@
-"""Which of the two runs: the readable op of ops/, or its compiled twin of the same name in kernels/.
+"""Which of the two runs: the readable op of ops/, or its compiled twin in kernels/.
 
-Kernels compute in float32 and are the default there; every other dtype runs the op. Numba loads with
-the first kernel.
+Kernels compute in float32 and are the default there; every other dtype runs the op. Numba loads
+with the first kernel.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ def choose(op: Callable, dtype: np.dtype) -> Callable:
 
 @functools.cache
 def kernel_of(op: Callable) -> Callable | None:
-    """The compiled twin of an op: the function of its name in the file of its name under kernels/."""
-    twin = op.__module__.replace(".ops.", ".kernels.")
-    if twin == op.__module__ or importlib.util.find_spec(twin) is None:
+    """The compiled twin of an op: the function of its name in the file of its name in kernels/."""
+    if not op.__module__.startswith("tinygrad_llm.ops."):
         return None
-    return getattr(importlib.import_module(twin), op.__name__, None)
+    twin = op.__module__.replace(".ops.", ".kernels.")
+    if importlib.util.find_spec(twin) is None:
+        return None
+    kernel = getattr(importlib.import_module(twin), op.__name__, None)
+    return kernel if getattr(kernel, "__module__", None) == twin else None  # not one it imported

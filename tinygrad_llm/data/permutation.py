@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDS = 6
-LEAST_HALF = 3  # bits; with fewer, the permutations of a few numbers are not equally frequent
 
 
 def draw_keys(rng: np.random.Generator) -> np.ndarray:
@@ -22,7 +21,7 @@ def permute(positions: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
 
     A call costs about a millisecond and little more for a thousand positions: ask for many.
     """
-    half = max(((size - 1).bit_length() + 1) // 2, LEAST_HALF)
+    half = max(((size - 1).bit_length() + 1) // 2, 1)
     values = positions.astype(np.uint64)
     outside = np.ones(len(values), bool)
     while outside.any():

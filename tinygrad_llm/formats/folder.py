@@ -6,6 +6,7 @@ hostile folder costs no memory; tensors are then read one at a time. Pickle is n
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) ->
     with open_tensors(_weights_in(folder)) as tensors:
         try:
             found = match(config, {name: entry.shape for name, entry in tensors.entries.items()})
-            model = GPT(config, rng=rng or np.random.default_rng(0))
+            model = _unset_model(config, rng or np.random.default_rng(0))
             _fill(model, tensors, found)
         except InputError as error:
             raise InputError(f"{tensors.path} and {CONFIG} do not fit: {error}") from None
@@ -73,13 +74,33 @@ def _weights_in(folder: Path) -> Path:
     return path
 
 
+class _NoDraws:
+    """In place of a Generator for weights that a file replaces: draws for GPT-2 xl take minutes."""
+
+    def random(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    standard_normal = random
+
+
+def _unset_model(config: GPTConfig, rng: np.random.Generator) -> GPT:
+    """A GPT whose parameters have no values yet, and whose embeddings have no memory."""
+    model = GPT(dataclasses.replace(config, vocab_size=1, n_positions=1), rng=_NoDraws())
+    model.config = config
+    for _, module in model.named_modules():
+        if hasattr(module, "rng"):
+            module.rng = rng
+    return model
+
+
 def _fill(model: GPT, tensors: TensorFile, found: Mapping[str, Slot]) -> None:
-    """Copy the file's tensors into the model; those without a place in it must not matter."""
+    """Give the file's tensors to the model; those without a place in it must not matter."""
     parameters = dict(model.named_parameters())
     for name, slot in found.items():
         array = _as_float32(tensors.read(name), name)
         if slot.in_model:
-            parameters[slot.parameter].copy_(array.T if slot.transposed else array)
+            array = array.T if slot.transposed else array
+            parameters[slot.parameter].data = np.ascontiguousarray(array)
         elif slot.name == HEAD and not np.array_equal(array, model.wte.weight.data):
             raise InputError(f"tie_word_embeddings is true, but {name} is not the token embedding")
         elif slot.name != HEAD and np.any(array):

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 from numpy import float32
 
 from tinygrad_llm.checks import check_choice
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp, normal_tail, sigmoid
-from tinygrad_llm.kernels.rows import COMPILE, contiguous, run, share
+from tinygrad_llm.kernels.parallel import Worker, line, number, run, share, threads_for
+from tinygrad_llm.kernels.polynomials import exp, normal_tail, sigmoid
 
 _SILU, _GELU, _GELU_TANH = range(3)
 _ZERO, _HALF, _ONE = float32(0), float32(0.5), float32(1)
@@ -27,44 +26,28 @@ def silu(x, /):
 def gelu(x, /, *, approximate="none"):
     """y = x P(x), P the normal distribution function;   dx = (P(x) + x p(x)) dy, p its density.
 
-    approximate "tanh": P(x) = s = sigmoid(2 u), u as in ops/activations.py;   dx = (s + x s (1 - s) 2 u') dy.
+    approximate "tanh": P(x) = s = sigmoid(2 u), u as in ops/activations.py;
+    there dx = (s + x s (1 - s) 2 u') dy.
     """
     check_choice("gelu", "approximate", approximate, ("none", "tanh"))
     return _activation(x, _GELU_TANH if approximate == "tanh" else _GELU)
 
 
 def _activation(x, kind):
-    shape, x = x.shape, contiguous(x).reshape(-1)
-    y = np.empty(shape, np.float32)
-    run(_forward, x.size, kind, x, y.reshape(-1))
+    shape, x = x.shape, np.ascontiguousarray(x).reshape(-1)
+    y, threads = np.empty(shape, np.float32), threads_for(x.size)
+    run(_forward, threads, kind, x, y.reshape(-1))
 
     def backward(dy):
         dx = np.empty(shape, np.float32)
-        run(_backward, x.size, kind, x, contiguous(dy).reshape(-1), dx.reshape(-1))
+        run(_backward, threads, kind, x, np.ascontiguousarray(dy).reshape(-1), dx.reshape(-1))
         return (dx,)
     return y, backward
 
 
-@njit(parallel=True, **COMPILE)
-def _forward(kind, x, y, threads):
-    if threads == 1:
-        _forward_share(kind, x, y, 0, 1)
-    else:
-        for worker in prange(threads):
-            _forward_share(kind, x, y, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _backward(kind, x, dy, dx, threads):
-    if threads == 1:
-        _backward_share(kind, x, dy, dx, 0, 1)
-    else:
-        for worker in prange(threads):
-            _backward_share(kind, x, dy, dx, worker, threads)
-
-
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _forward_share(kind, x, y, worker, workers):
+@Worker
+def _forward(arguments, worker, workers):
+    kind, x, y = number(arguments, 0), line(arguments, 1, float32), line(arguments, 2, float32)
     first, end = share(x.size, worker, workers)
     if kind == _SILU:
         for i in range(first, end):
@@ -78,8 +61,10 @@ def _forward_share(kind, x, y, worker, workers):
             y[i] = x[i] * sigmoid(x[i] * (_LINEAR + _CUBIC * x[i] * x[i]))
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _backward_share(kind, x, dy, dx, worker, workers):
+@Worker
+def _backward(arguments, worker, workers):
+    kind, x = number(arguments, 0), line(arguments, 1, float32)
+    dy, dx = line(arguments, 2, float32), line(arguments, 3, float32)
     first, end = share(x.size, worker, workers)
     if kind == _SILU:
         for i in range(first, end):

@@ -5,14 +5,14 @@ give dk and dv; transposed in small squares they are that of dq.
 """
 
 from numba import njit
-from numpy import float32
+from numpy import bool_, float32
 
 from tinygrad_llm.kernels.attention_tiles import (
     COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, columns_of, keep_factor, keys_seen, matrix_at,
-    pack_all_rows, pack_columns, pack_rows, packed_size, panels, product, rows_of,
+    pack_all_rows, pack_columns, pack_rows, packed_size, panels, places_of, problem_of, product, rows_of,
 )
 from tinygrad_llm.kernels.polynomials import FASTMATH, exp
-from tinygrad_llm.kernels.rows import share
+from tinygrad_llm.kernels.parallel import Worker, array4, share
 from tinygrad_llm.kernels.vectors import load, store
 
 _QUERIES, _KEYS = 96 // ROWS * ROWS, 4 * COLUMNS  # in a block
@@ -33,9 +33,14 @@ def sizes(queries, width):
             _QUERIES * COLUMNS, _QUERIES * COLUMNS, _QUERIES // ROWS * _SQUARES]
 
 
-@njit(error_model="numpy")
-def heads(problem, q, k, v, mask, y, statistics, dy, dq, dk, dv, room, worker, workers):
+@Worker
+def heads(arguments, worker, workers):
     """One worker's share: whole key heads, each with the query heads that it serves."""
+    problem, room = problem_of(arguments), places_of(arguments, 12, worker)
+    q, k, v = array4(arguments, 2, float32), array4(arguments, 3, float32), array4(arguments, 4, float32)
+    mask, y, statistics = array4(arguments, 5, bool_), array4(arguments, 6, float32), array4(arguments, 7, float32)
+    dy, dq = array4(arguments, 8, float32), array4(arguments, 9, float32)
+    dk, dv = array4(arguments, 10, float32), array4(arguments, 11, float32)
     batch, count = k.shape[:2]
     group = q.shape[1] // count
     first, end = share(batch * count, worker, workers)

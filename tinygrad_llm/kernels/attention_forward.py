@@ -6,14 +6,14 @@ and the weights are, as they lie, the packed operand of the product with the val
 
 import numpy as np
 from numba import njit
-from numpy import float32
+from numpy import bool_, float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, address_of, columns_of, keep_factor, keys_seen, matrix_at,
-    pack_all_rows, pack_columns, packed_size, panels, product, rows_of,
+    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, columns_of, keep_factor, keys_seen, matrix_at,
+    pack_all_rows, pack_columns, packed_size, places_of, problem_of, product, rows_of,
 )
 from tinygrad_llm.kernels.polynomials import FASTMATH, exp
-from tinygrad_llm.kernels.rows import share
+from tinygrad_llm.kernels.parallel import Worker, array4, share
 from tinygrad_llm.kernels.vectors import larger, load, spread, store
 
 _KEYS = 256  # in a block of the product with the values: its weights stay in the first-level cache
@@ -28,12 +28,15 @@ def sizes(keys, width):
             2 * COLUMNS, (width + ROWS) * COLUMNS]
 
 
-@njit(error_model="numpy")
-def heads(problem, q, k, v, mask, y, statistics, room, worker, workers):
+@Worker
+def heads(arguments, worker, workers):
     """One worker's share of the heads, or of the queries of every head where heads do not divide evenly.
 
     statistics (B, H, T, 2): the largest score of each row, and 1 / sum of exp(score - largest).
     """
+    problem, room = problem_of(arguments), places_of(arguments, 8, worker)
+    q, k, v = array4(arguments, 2, float32), array4(arguments, 3, float32), array4(arguments, 4, float32)
+    mask, y, statistics = array4(arguments, 5, bool_), array4(arguments, 6, float32), array4(arguments, 7, float32)
     batch, count, group = q.shape[0], q.shape[1], q.shape[1] // k.shape[1]
     parts = 1 if batch * count % workers == 0 else workers
     first, end = share(batch * count * parts, worker, workers)

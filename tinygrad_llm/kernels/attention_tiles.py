@@ -7,13 +7,14 @@ bytes from k to k, lines).
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray, njit, types
-from numpy import uint32
+from numba import carray, njit
+from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.gemm import _address as address_of
 from tinygrad_llm.kernels.gemm import _pack_columns as pack_columns
 from tinygrad_llm.kernels.gemm import _pack_rows as pack_rows
 from tinygrad_llm.kernels.gemm import _panels as panels
+from tinygrad_llm.kernels.parallel import line, number
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
     COLUMNS, FLOAT_BYTES, LANES, ROWS, VECTORS, multiply_tile, pointer,
@@ -29,18 +30,29 @@ class Problem(NamedTuple):
     queries: int
     keys: int
     width: int
-    scale: np.float32
     causal: bool
     masked: bool
     dropping: bool
     first: np.uint32
     second: np.uint32
     threshold: np.uint32
+    scale: np.float32
     keep_scale: np.float32
 
 
-PROBLEM = types.NamedTuple(
-    [types.int64] * 3 + [types.float32] + [types.boolean] * 3 + [types.uint32] * 3 + [types.float32], Problem)
+@njit(error_model="numpy")
+def problem_of(arguments):
+    """The Problem from a worker's first two arguments: its integers and flags, and its two float32 numbers."""
+    n, x = line(arguments, 0, int64), line(arguments, 1, float32)
+    return Problem(n[0], n[1], n[2], n[3] != 0, n[4] != 0, n[5] != 0,
+                   uint32(n[6]), uint32(n[7]), uint32(n[8]), x[0], x[1])
+
+
+@njit(error_model="numpy")
+def places_of(arguments, i, worker):
+    """A worker's addresses in scratch memory, argument i; argument i + 1 holds the offsets, and last their sum."""
+    offsets = line(arguments, i + 1, int64)
+    return offsets + (number(arguments, i) + worker * offsets[offsets.size - 1])
 
 
 @njit(error_model="numpy")
@@ -92,4 +104,4 @@ def keep_factor(problem, head, query, key):
     """What dropout multiplies a weight by, 0 or 1 / (1 - p); head counts through the batch."""
     position = (head * problem.queries + query) * problem.keys + key
     kept = keeps(uint32(position), problem.first, problem.second, problem.threshold)
-    return problem.keep_scale if kept else np.float32(0)
+    return problem.keep_scale if kept else float32(0)

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit, prange
-from numpy import float32
+from numpy import float32, int64
 
 from tinygrad_llm.checks import check_targets
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp
-from tinygrad_llm.kernels.rows import COMPILE, as_rows, run, share
+from tinygrad_llm.kernels.parallel import Worker, as_rows, line, run, share, table, threads_for
+from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
 
 _ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
@@ -25,36 +24,21 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     shape, rows = logits.shape, as_rows(logits)
     chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
     losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
-    run(_forward, rows.size, rows, chosen, losses, statistics)
     divisor = np.count_nonzero(counts) if reduction == "mean" else 1
+    threads = threads_for(rows.size)
+    run(_forward, threads, rows, chosen, losses, statistics)
 
     def backward(dy):
-        drows = np.empty(rows.shape, np.float32)
-        run(_backward, rows.size, rows, chosen, statistics, float32(dy * (1 / divisor)), drows)
+        drows, scale = np.empty(rows.shape, np.float32), np.full(1, dy * (1 / divisor), np.float32)
+        run(_backward, threads, rows, chosen, statistics, scale, drows)
         return (drows.reshape(shape),)
     return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32), backward
 
 
-@njit(parallel=True, **COMPILE)
-def _forward(rows, chosen, losses, statistics, threads):
-    if threads == 1:
-        _forward_share(rows, chosen, losses, statistics, 0, 1)
-    else:
-        for worker in prange(threads):
-            _forward_share(rows, chosen, losses, statistics, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _backward(rows, chosen, statistics, scale, drows, threads):
-    if threads == 1:
-        _backward_share(rows, chosen, statistics, scale, drows, 0, 1)
-    else:
-        for worker in prange(threads):
-            _backward_share(rows, chosen, statistics, scale, drows, worker, threads)
-
-
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _forward_share(rows, chosen, losses, statistics, worker, workers):
+@Worker
+def _forward(arguments, worker, workers):
+    rows, chosen = table(arguments, 0, float32), line(arguments, 1, int64)
+    losses, statistics = line(arguments, 2, float32), table(arguments, 3, float32)
     first, end = share(len(rows), worker, workers)
     for i in range(first, end):
         losses[i] = _ZERO
@@ -71,8 +55,11 @@ def _forward_share(rows, chosen, losses, statistics, worker, workers):
         statistics[i, 0], statistics[i, 1] = largest, _ONE / total
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _backward_share(rows, chosen, statistics, scale, drows, worker, workers):
+@Worker
+def _backward(arguments, worker, workers):
+    rows, chosen = table(arguments, 0, float32), line(arguments, 1, int64)
+    statistics, scale = table(arguments, 2, float32), line(arguments, 3, float32)[0]
+    drows = table(arguments, 4, float32)
     first, end = share(len(rows), worker, workers)
     for i in range(first, end):
         out = drows[i]

@@ -6,12 +6,11 @@ rms_norm is layer_norm without its mean and bias, log_softmax is softmax in anot
 import math
 
 import numpy as np
-from numba import njit, prange
 from numpy import float32
 
 from tinygrad_llm.checks import check_norm
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp
-from tinygrad_llm.kernels.rows import COMPILE, as_rows, contiguous, run, share
+from tinygrad_llm.kernels.parallel import Worker, as_rows, line, number, run, share, table, threads_for
+from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
 
 _BLOCK = 32  # rows, whose parts of dw and db are summed before those of other blocks
@@ -30,14 +29,12 @@ def log_softmax(x, /, *, axis=-1):
 
 def _softmax(x, axis, logarithm):
     rows = np.moveaxis(x, axis, -1)
-    y = np.empty(rows.shape, np.float32)
-    x_rows, y_rows = as_rows(rows), y.reshape(-1, max(rows.shape[-1], 1))
-    run(_softmax_forward, x.size, logarithm, x_rows, y_rows)
+    y, threads = np.empty(rows.shape, np.float32), threads_for(x.size)
+    run(_softmax_forward, threads, logarithm, as_rows(rows), as_rows(y))
 
     def backward(dy):
         dx = np.empty(y.shape, np.float32)
-        dy_rows = as_rows(np.moveaxis(dy, axis, -1))
-        run(_softmax_backward, dy.size, logarithm, contiguous(y_rows), dy_rows, dx.reshape(y_rows.shape))
+        run(_softmax_backward, threads, logarithm, as_rows(y), as_rows(np.moveaxis(dy, axis, -1)), as_rows(dx))
         return (np.moveaxis(dx, -1, axis),)
     return np.moveaxis(y, -1, axis), backward
 
@@ -65,56 +62,22 @@ def rms_norm(x, weight, /, *, eps=1e-6):
 
 
 def _norm(x, weight, bias, eps, centred):
-    shape, x, weight = x.shape, as_rows(x), contiguous(weight)
+    shape, x, weight = x.shape, as_rows(x), np.ascontiguousarray(weight)
     y, statistics = np.empty(shape, np.float32), np.empty((len(x), 2), np.float32)
-    run(_norm_forward, x.size, centred, x, weight, contiguous(bias), float32(eps), statistics, y.reshape(x.shape))
+    threads, eps = threads_for(x.size), np.full(1, eps, np.float32)
+    run(_norm_forward, threads, centred, x, weight, np.ascontiguousarray(bias), eps, statistics, as_rows(y))
 
     def backward(dy):
         dx = np.empty(shape, np.float32)
         parts = np.empty((-(-len(x) // _BLOCK), 2, len(weight)), np.float32)
-        run(_norm_backward, x.size, centred, x, weight, statistics, as_rows(dy), dx.reshape(x.shape), parts)
+        run(_norm_backward, threads, centred, x, weight, statistics, as_rows(dy), as_rows(dx), as_rows(parts))
         return dx, *parts.sum(axis=0)
     return y, backward
 
 
-@njit(parallel=True, **COMPILE)
-def _softmax_forward(logarithm, x, y, threads):
-    if threads == 1:
-        _softmax_forward_share(logarithm, x, y, 0, 1)
-    else:
-        for worker in prange(threads):
-            _softmax_forward_share(logarithm, x, y, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _softmax_backward(logarithm, y, dy, dx, threads):
-    if threads == 1:
-        _softmax_backward_share(logarithm, y, dy, dx, 0, 1)
-    else:
-        for worker in prange(threads):
-            _softmax_backward_share(logarithm, y, dy, dx, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _norm_forward(centred, x, weight, bias, eps, statistics, y, threads):
-    if threads == 1:
-        _norm_forward_share(centred, x, weight, bias, eps, statistics, y, 0, 1)
-    else:
-        for worker in prange(threads):
-            _norm_forward_share(centred, x, weight, bias, eps, statistics, y, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _norm_backward(centred, x, weight, statistics, dy, dx, parts, threads):
-    if threads == 1:
-        _norm_backward_share(centred, x, weight, statistics, dy, dx, parts, 0, 1)
-    else:
-        for worker in prange(threads):
-            _norm_backward_share(centred, x, weight, statistics, dy, dx, parts, worker, threads)
-
-
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _softmax_forward_share(logarithm, x, y, worker, workers):
+@Worker
+def _softmax_forward(arguments, worker, workers):
+    logarithm, x, y = number(arguments, 0), table(arguments, 1, float32), table(arguments, 2, float32)
     first, end = share(len(x), worker, workers)
     for i in range(first, end):
         row, out = x[i], y[i]
@@ -137,8 +100,10 @@ def _softmax_forward_share(logarithm, x, y, worker, workers):
                 out[j] *= inverse
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _softmax_backward_share(logarithm, y, dy, dx, worker, workers):
+@Worker
+def _softmax_backward(arguments, worker, workers):
+    logarithm, y = number(arguments, 0), table(arguments, 1, float32)
+    dy, dx = table(arguments, 2, float32), table(arguments, 3, float32)
     first, end = share(len(y), worker, workers)
     for i in range(first, end):
         row, d_row, out = y[i], dy[i], dx[i]
@@ -155,9 +120,12 @@ def _softmax_backward_share(logarithm, y, dy, dx, worker, workers):
                 out[j] = row[j] * (d_row[j] - total)
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _norm_forward_share(centred, x, weight, bias, eps, statistics, y, worker, workers):
+@Worker
+def _norm_forward(arguments, worker, workers):
     """statistics: mean and 1 / s of each row, for backward."""
+    centred, x, weight = number(arguments, 0), table(arguments, 1, float32), line(arguments, 2, float32)
+    bias, eps = line(arguments, 3, float32), line(arguments, 4, float32)[0]
+    statistics, y = table(arguments, 5, float32), table(arguments, 6, float32)
     first, end = share(len(x), worker, workers)
     count = float32(weight.size)
     for i in range(first, end):
@@ -176,25 +144,27 @@ def _norm_forward_share(centred, x, weight, bias, eps, statistics, y, worker, wo
         statistics[i, 0], statistics[i, 1] = mean, inverse
 
 
-# Not "contract": fused, d w - mean(d w) of a row with one value would be a rounding error instead of 0.
-@njit(error_model="numpy", fastmath=FASTMATH - {"contract"})
-def _norm_backward_share(centred, x, weight, statistics, dy, dx, parts, worker, workers):
-    first, end = share(len(parts), worker, workers)
+@Worker
+def _norm_backward(arguments, worker, workers):
+    centred, x, weight = number(arguments, 0), table(arguments, 1, float32), line(arguments, 2, float32)
+    statistics, dy = table(arguments, 3, float32), table(arguments, 4, float32)
+    dx, parts = table(arguments, 5, float32), table(arguments, 6, float32)
+    first, end = share(len(parts) // 2, worker, workers)
     count = float32(weight.size)
     for block in range(first, end):
-        dweight, dbias = parts[block, 0], parts[block, 1]
+        dweight, dbias = parts[2 * block], parts[2 * block + 1]
         dweight[:], dbias[:] = _ZERO, _ZERO
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(x))):
             row, d_row, out = x[i], dy[i], dx[i]
             mean, inverse = statistics[i, 0], statistics[i, 1]
             mean_g, mean_gn = _ZERO, _ZERO
             for j in range(row.size):
-                g = d_row[j] * weight[j]
-                mean_g += g
-                mean_gn += g * ((row[j] - mean) * inverse)
+                out[j] = d_row[j] * weight[j]
+                mean_g += out[j]
+                mean_gn += out[j] * ((row[j] - mean) * inverse)
             mean_g, mean_gn = mean_g / count if centred else _ZERO, mean_gn / count
             for j in range(row.size):
                 n = (row[j] - mean) * inverse
-                out[j] = (d_row[j] * weight[j] - mean_g - n * mean_gn) * inverse
+                out[j] = (out[j] - mean_g - n * mean_gn) * inverse
                 dweight[j] += d_row[j] * n
                 dbias[j] += d_row[j]

@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 from numpy import float32, float64
 
-from tinygrad_llm.kernels.polynomials import FASTMATH
-from tinygrad_llm.kernels.rows import COMPILE, contiguous, run, share
+from tinygrad_llm.kernels.parallel import Worker, line, run, share, threads_for
 
 _BLOCK = 8192  # numbers, whose squares are summed before those of other blocks
 
@@ -20,38 +18,24 @@ def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_
     """
     settings = np.array([scale, 1 - beta1, beta2, 1 - beta2, 1 / math.sqrt(1 - beta2**step), eps,
                          1 - lr * weight_decay, lr / (1 - beta1**step)], np.float32)
-    run(_adamw, weights.size, weights, contiguous(gradients), mean, square, settings)
+    run(_adamw, threads_for(weights.size), weights, np.ascontiguousarray(gradients), mean, square, settings)
 
 
 def square_norm(gradients, /):
     """The sum of squares, in float64: clipping compares its root with the limit."""
     parts = np.empty(-(-gradients.size // _BLOCK), np.float64)
-    run(_square_norm, gradients.size, contiguous(gradients), parts)
+    run(_square_norm, threads_for(gradients.size), np.ascontiguousarray(gradients), parts)
     return float(parts.sum())
 
 
-@njit(parallel=True, **COMPILE)
-def _adamw(weights, gradients, mean, square, settings, threads):
-    if threads == 1:
-        _adamw_share(weights, gradients, mean, square, settings, 0, 1)
-    else:
-        for worker in prange(threads):
-            _adamw_share(weights, gradients, mean, square, settings, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _square_norm(gradients, parts, threads):
-    if threads == 1:
-        _square_norm_share(gradients, parts, 0, 1)
-    else:
-        for worker in prange(threads):
-            _square_norm_share(gradients, parts, worker, threads)
-
-
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _adamw_share(weights, gradients, mean, square, settings, worker, workers):
+@Worker
+def _adamw(arguments, worker, workers):
+    weights, gradients = line(arguments, 0, float32), line(arguments, 1, float32)
+    mean, square = line(arguments, 2, float32), line(arguments, 3, float32)
     first, end = share(weights.size, worker, workers)
-    scale, new_mean, old_square, new_square, correction, eps, keep, rate = settings
+    settings = line(arguments, 4, float32)
+    scale, new_mean, old_square, new_square = settings[0], settings[1], settings[2], settings[3]
+    correction, eps, keep, rate = settings[4], settings[5], settings[6], settings[7]
     for i in range(first, end):
         g = gradients[i] * scale
         m = mean[i] + new_mean * (g - mean[i])
@@ -60,8 +44,9 @@ def _adamw_share(weights, gradients, mean, square, settings, worker, workers):
         weights[i] = weights[i] * keep - rate * m / (float32(math.sqrt(v)) * correction + eps)
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _square_norm_share(gradients, parts, worker, workers):
+@Worker
+def _square_norm(arguments, worker, workers):
+    gradients, parts = line(arguments, 0, float32), line(arguments, 1, float64)
     first, end = share(parts.size, worker, workers)
     for block in range(first, end):
         total = float64(0)

@@ -1,57 +1,53 @@
 """The one parallel region, and the workers that run in it.
 
 A worker is a function of (arguments, worker, workers) that does its share of a task, for worker = 0 ...
-workers - 1. It is compiled at its first use, serially: a parallel region of its own would take Numba a
-second more. Its arguments come packed as 64-bit integers; `number`, `line`, `table` and `heads` unpack them.
+workers - 1. It is compiled at its first use, as serial code: with a parallel region of its own Numba would
+take a second more. Arguments travel packed in integers; `number`, `line`, `table` and `array4` unpack them.
 """
 
 import functools
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, cfunc, njit, prange, types
 from numba.extending import intrinsic
 from numpy.lib.stride_tricks import as_strided
 
 from tinygrad_llm.kernels.polynomials import FASTMATH
-from tinygrad_llm.kernels.simd import POINTER
+from tinygrad_llm.kernels.simd import INT, POINTER
 from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
-SMALL = 16_384  # numbers, below which a second thread costs more than it brings
-_SLOT = 9  # integers for each argument: a number, or an address, up to 4 sizes and 4 strides
-_ARGUMENTS = types.CPointer(types.int64)
+_SMALL = 16_384  # numbers, below which a second thread costs more than it brings
+_SLOT = 9  # integers for each argument: a number; or an address, then 4 sizes, then 4 strides
+_SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
 
 class Worker:
-    """A compiled share of a task; cached on disk, loaded or compiled at its first use."""
+    """A share of a task, as a C function that is compiled, or loaded from Numba's cache, at its first use.
 
-    # The cache does not see a change in a function of another file: clear __pycache__ after one.
+    The cache does not see a change in a function of another file: clear __pycache__ after one.
+    """
+
     def __init__(self, function):
-        self._function = function
-        functools.update_wrapper(self, function)
+        self.function = function
 
     @functools.cached_property
     def address(self):
-        signature = types.void(_ARGUMENTS, types.int64, types.int64)
-        return cfunc(signature, cache=True, error_model="numpy", fastmath=FASTMATH)(self._function).address
+        compiled = cfunc(_SIGNATURE, cache=True, error_model="numpy", fastmath=FASTMATH)(self.function)
+        return compiled.address
 
 
 def threads_for(work):
     """How many threads a task deserves that goes through so many numbers."""
-    return 1 if work < SMALL else get_num_threads()
+    return 1 if work < _SMALL else get_num_threads()
 
 
 def run(worker, workers, *arguments):
-    """Let the workers do their shares, each in a thread. Arguments: integers, and arrays of up to 4 axes.
+    """Let each of the workers do its share, in a thread of its own.
 
-    Arrays that the worker reads as `line` or `table` must have no gaps.
+    Arguments: integers, and arrays of up to 4 axes; what the worker unpacks as `line` or `table` has no gaps.
     """
-    packed = np.zeros((len(arguments), _SLOT), np.int64)
-    for slot, argument in zip(packed, arguments):
-        if isinstance(argument, np.ndarray):
-            n = argument.ndim
-            slot[0], slot[1:n + 1], slot[5:n + 5] = argument.ctypes.data, argument.shape, argument.strides
-        else:
-            slot[0] = argument
+    packed = np.array([_pack(argument) for argument in arguments], np.int64)
     if workers == 1:
         _launch(worker.address, packed.ctypes.data, 1)
         return
@@ -59,12 +55,64 @@ def run(worker, workers, *arguments):
         _launch(worker.address, packed.ctypes.data, workers)
 
 
+def _pack(argument):
+    if not isinstance(argument, np.ndarray):
+        return [argument] + [0] * (_SLOT - 1)
+    padding = [0] * (4 - argument.ndim)
+    return [argument.ctypes.data, *argument.shape, *padding, *argument.strides, *padding]
+
+
+def as_rows(x):
+    """x (..., D) as float32 (N, D) without gaps."""
+    return np.ascontiguousarray(x, np.float32).reshape(x.size // max(x.shape[-1], 1), x.shape[-1])
+
+
+@njit(error_model="numpy")
+def share(count, worker, workers):
+    """The part of range(count) that one worker takes, as (first, end)."""
+    return worker * count // workers, (worker + 1) * count // workers
+
+
+@njit(error_model="numpy")
+def number(arguments, i):
+    """The i-th argument, an integer."""
+    return arguments[i * _SLOT]
+
+
+@njit(error_model="numpy")
+def line(arguments, i, dtype):
+    """The i-th argument, an array of one axis."""
+    return carray(_pointer(arguments[i * _SLOT]), arguments[i * _SLOT + 1], dtype)
+
+
+@njit(error_model="numpy")
+def table(arguments, i, dtype):
+    """The i-th argument, an array of two axes."""
+    return carray(_pointer(arguments[i * _SLOT]), (arguments[i * _SLOT + 1], arguments[i * _SLOT + 2]), dtype)
+
+
+@njit(error_model="numpy")
+def array4(arguments, i, dtype):
+    """The i-th argument, an array of four axes with any strides."""
+    slot = i * _SLOT
+    return as_strided(
+        carray(_pointer(arguments[slot]), (1, 1, 1, 1), dtype),
+        (arguments[slot + 1], arguments[slot + 2], arguments[slot + 3], arguments[slot + 4]),
+        (arguments[slot + 5], arguments[slot + 6], arguments[slot + 7], arguments[slot + 8]))
+
+
+@intrinsic
+def _pointer(typing, address):
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+    return types.voidptr(types.int64), generate
+
+
 @intrinsic
 def _call(typing, function, arguments, worker, workers):
-    """Call the function at an address."""
+    """Call the C function at an address."""
     def generate(context, builder, signature, values):
-        from llvmlite import ir
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, ir.IntType(64), ir.IntType(64)])
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT])
         function = builder.inttoptr(values[0], kind.as_pointer())
         builder.call(function, [builder.inttoptr(values[1], POINTER), *values[2:]])
         return context.get_dummy_value()

@@ -1,12 +1,11 @@
 """The compiled twins of ops/selection.py: dropout whose mask is computed on the way, and the embedding's gradient."""
 
 import numpy as np
-from numba import njit, prange
-from numpy import float32, uint32
+from numba import njit
+from numpy import float32, int64, uint32
 
 from tinygrad_llm.checks import check_ids, check_probability, check_seed
-from tinygrad_llm.kernels.polynomials import FASTMATH
-from tinygrad_llm.kernels.rows import COMPILE, as_rows, contiguous, run, share
+from tinygrad_llm.kernels.parallel import Worker, as_rows, line, run, share, table, threads_for
 
 _ZERO = float32(0)
 
@@ -17,11 +16,11 @@ def embedding(weight, /, *, ids):
     weight (V, D), ids of any integer shape (...), y (..., D).
     """
     check_ids(ids, len(weight), "embedding")
-    flat, shape = contiguous(ids, np.int64).reshape(-1), weight.shape
+    flat, shape = np.ascontiguousarray(ids, np.int64).reshape(-1), weight.shape
 
     def backward(dy):
         dweight = np.zeros(shape, np.float32)
-        run(_scatter, dy.size, flat, as_rows(dy), dweight)
+        run(_scatter, threads_for(dy.size), flat, as_rows(dy), dweight)
         return (dweight,)
     return np.take(weight, ids, axis=0), backward
 
@@ -31,11 +30,11 @@ def dropout(x, /, *, p, seed):
 
     k is a hash of the seed and the position, computed again in backward.
     """
-    settings = hash_settings(p, seed)
+    settings, scale = hash_settings(p, seed), np.full(1, 1 / (1 - p), np.float32)
 
     def drop(x):
         y = np.empty(x.shape, np.float32)
-        run(_drop, x.size, contiguous(x).reshape(-1), settings, float32(1 / (1 - p)), y.reshape(-1))
+        run(_drop, threads_for(x.size), np.ascontiguousarray(x).reshape(-1), settings, scale, y.reshape(-1))
         return y
 
     def backward(dy):
@@ -47,7 +46,7 @@ def hash_settings(p, seed):
     """What `keeps` needs to know of the probability and the seed: three uint32 numbers."""
     check_probability(p)
     check_seed(seed)
-    return contiguous([seed & 0xFFFFFFFF, seed >> 32, int(p * 2**32)], np.uint32)
+    return np.array([seed & 0xFFFFFFFF, seed >> 32, int(p * 2**32)], np.uint32)
 
 
 @njit(error_model="numpy")
@@ -64,27 +63,10 @@ def _mix(x):
     return uint32(x ^ (x >> uint32(16)))
 
 
-@njit(parallel=True, **COMPILE)
-def _scatter(ids, dy, dweight, threads):
-    if threads == 1:
-        _scatter_share(ids, dy, dweight, 0, 1)
-    else:
-        for worker in prange(threads):
-            _scatter_share(ids, dy, dweight, worker, threads)
-
-
-@njit(parallel=True, **COMPILE)
-def _drop(x, settings, scale, y, threads):
-    if threads == 1:
-        _drop_share(x, settings, scale, y, 0, 1)
-    else:
-        for worker in prange(threads):
-            _drop_share(x, settings, scale, y, worker, threads)
-
-
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _scatter_share(ids, dy, dweight, worker, workers):
+@Worker
+def _scatter(arguments, worker, workers):
     """Each worker adds some columns of every row, in the order of the rows: no two write to one place."""
+    ids, dy, dweight = line(arguments, 0, int64), table(arguments, 1, float32), table(arguments, 2, float32)
     first, end = share(dweight.shape[1], worker, workers)
     for i in range(ids.size):
         target, source = dweight[ids[i]], dy[i]
@@ -92,8 +74,10 @@ def _scatter_share(ids, dy, dweight, worker, workers):
             target[j] += source[j]
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
-def _drop_share(x, settings, scale, y, worker, workers):
+@Worker
+def _drop(arguments, worker, workers):
+    x, settings = line(arguments, 0, float32), line(arguments, 1, uint32)
+    scale, y = line(arguments, 2, float32)[0], line(arguments, 3, float32)
     start, end = share(x.size, worker, workers)
     first, second, threshold = settings[0], settings[1], settings[2]
     for i in range(start, end):

@@ -1,8 +1,10 @@
 """Matrix products, where a transformer spends its time. Backward is two more products."""
 
+import math
+
 import numpy as np
 
-from tinygrad_llm.checks import check_linear
+from tinygrad_llm.checks import check_linear, check_matmul
 
 
 def matmul(a, b, /):
@@ -11,6 +13,7 @@ def matmul(a, b, /):
     Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a
     row on the left, for a column on the right.
     """
+    check_matmul(a, b)
     y = a @ b
 
     def backward(dy, needs):
@@ -45,8 +48,9 @@ def linear(x, weight, bias, /):
         y += bias
 
     def backward(dy, needs):
-        dy_rows = dy.reshape(-1, weight.shape[0])
+        rows = math.prod(dy.shape[:-1])  # -1 would be ambiguous where K or N is 0
+        dy_rows = dy.reshape(rows, dy.shape[-1])
         return (dy @ weight if needs[0] else None,
-                dy_rows.T @ x.reshape(-1, weight.shape[1]) if needs[1] else None,
+                dy_rows.T @ x.reshape(rows, x.shape[-1]) if needs[1] else None,
                 np.sum(dy_rows, axis=0) if needs[2] else None)
     return y, backward

@@ -18,7 +18,8 @@ def softmax(x, /, *, axis=-1):
 def log_softmax(x, /, *, axis=-1):
     """y_i = x_i - log sum_j exp x_j;   dx_i = dy_i - exp(y_i) sum_j dy_j."""
     y = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    y -= np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
+    if y.size:  # rows without values have no sum to take the log of
+        y -= np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
 
     def backward(dy):
         return (dy - np.exp(y) * np.sum(dy, axis=axis, keepdims=True),)
