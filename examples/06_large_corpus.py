@@ -5,12 +5,12 @@ Run: python examples/06_large_corpus.py [megabytes]
 """
 
 import multiprocessing
-import resource
 import sys
 import tempfile
 from pathlib import Path
 
 from tinygrad_llm.data.sources import embedded_corpus
+from tinygrad_llm.recipes.forecast import most_memory
 from tinygrad_llm.recipes.pretrain import pretrain
 from tinygrad_llm.recipes.settings import preset
 
@@ -41,7 +41,7 @@ def peak_megabytes(folder, megabytes, steps, queue):
         }
     )
     pretrain(settings, Path(folder) / f"run-{megabytes}")
-    queue.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    queue.put(most_memory() / 1e6)
 
 
 def main(megabytes=200, small=2, steps=20):

@@ -5,14 +5,13 @@ Run: python examples/09_cost.py [presets, such as char-cpu baby gpt2]
 """
 
 import multiprocessing
-import resource
 import sys
 import time
 
 import numpy as np
 
 from tinygrad_llm.models.gpt import GPT
-from tinygrad_llm.recipes.forecast import forecast
+from tinygrad_llm.recipes.forecast import forecast, most_memory
 from tinygrad_llm.recipes.settings import preset
 from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.objectives import next_token
@@ -41,9 +40,7 @@ def train(settings, steps, queue):
             model, next_token, optimizer, [(ids[:, :-1], ids[:, 1:])], lr=1e-4, clip=1.0, rng=rng
         )
         times.append(time.perf_counter() - start)
-    queue.put(
-        (float(np.median(times[2:])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    )
+    queue.put((float(np.median(times[2:])), most_memory()))
 
 
 def main(names=tuple(CASES), limit=LIMIT):

@@ -21,6 +21,7 @@ FLOORS = [
     "data training finetuning inference formats",
     "recipes",
     "cli",
+    "__main__",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")

@@ -4,14 +4,22 @@ them.
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tinygrad_llm.data.shards import INDEX, open_tokens, write_shards
-from tinygrad_llm.data.sources import STDIN, embedded_corpus, read_texts
+from tinygrad_llm.data.shards import INDEX, open_tokens, write_documents, write_shards
+from tinygrad_llm.data.sources import (
+    STDIN,
+    embedded_corpus,
+    find_files,
+    read_documents,
+    read_texts,
+)
 from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import write_atomic
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.settings import RunConfig
 from tinygrad_llm.text import (
@@ -23,6 +31,7 @@ from tinygrad_llm.text import (
     load_tokenizer,
 )
 
+END = "<|endoftext|>"
 TOKENIZER_TEXT = 10_000_000  # bytes of text that a tokenizer is trained on at most
 
 
@@ -40,7 +49,7 @@ def prepare_corpus(
     tokenizer = _tokenizer(run, vocab_size, paths, size, reporter)
     tokenizer.save(folder / "tokenizer.json")
     with reporter.progress("tokenizing", size) as advance:
-        write_shards(corpus_texts(paths), tokenizer, folder / "tokens", progress=advance)
+        _write(paths, tokenizer, folder / "tokens", advance)
     return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
 
 
@@ -49,15 +58,28 @@ def corpus_texts(paths: Iterable[str]) -> Iterator[str]:
     return read_texts(paths) if paths else iter([embedded_corpus()])
 
 
+def _write(paths: Sequence[str], tokenizer: Tokenizer, folder: Path, advance: Callable) -> None:
+    """Tokenize; between two files stands END, so that the model learns where a text ends."""
+    separator = tokenizer.special_tokens.get(END)
+    if separator is None or len(paths) == 0 or len(find_files(paths)) == 1:
+        write_shards(corpus_texts(paths), tokenizer, folder, progress=advance)
+    else:
+        documents = read_documents(paths)
+        write_documents(documents, tokenizer, folder, separator=separator, progress=advance)
+
+
 def _spooled(paths: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """The paths with standard input stored as a file, since it can be read only once."""
     if STDIN not in paths:
         return paths
     stored = folder / "stdin.txt"
-    with open(stored, "wb") as file:
-        for block in iter(lambda: sys.stdin.buffer.read(1 << 20), b""):
-            file.write(block)
+    write_atomic(stored, _copy_stdin)
     return tuple(str(stored) if path == STDIN else path for path in paths)
+
+
+def _copy_stdin(path: Path) -> None:
+    with open(path, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
 
 
 def _tokenizer(
@@ -76,7 +98,9 @@ def _tokenizer(
             f"training a byte-pair vocabulary of {vocab_size:,} tokens on {limit:,} bytes"
         )
         texts = chunks(_first(corpus_texts(paths), limit))
-        return BPETokenizer.train(texts, vocab_size, progress=reporter.learned)
+        return BPETokenizer.train(
+            texts, vocab_size, special_tokens=[END], progress=reporter.learned
+        )
     if not Path(run.tokenizer).exists():
         raise InputError(
             f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file"

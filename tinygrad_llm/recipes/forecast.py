@@ -99,10 +99,20 @@ def peak_memory(config: GPTConfig, batch_size: int) -> int:
 
 def resident_memory() -> int:
     """The bytes of memory that this process holds now; 0 where the system does not tell."""
+    return _status("VmRSS")
+
+
+def most_memory() -> int:
+    """The most bytes that this process ever held; 0 where the system does not tell."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def step_seconds(settings: Settings) -> float:

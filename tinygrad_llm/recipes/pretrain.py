@@ -25,7 +25,7 @@ from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.inference.generation_config import GenerationConfig, save_generation_config
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.models.gpt import GPT
-from tinygrad_llm.recipes.corpus import prepare_corpus
+from tinygrad_llm.recipes.corpus import END, prepare_corpus
 from tinygrad_llm.recipes.forecast import forecast
 from tinygrad_llm.recipes.plots import draw_losses
 from tinygrad_llm.recipes.reporter import Reporter
@@ -154,7 +154,8 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
     )
     rng = np.random.default_rng(weights_seed)
     model = GPT(config, rng=rng)
-    save_generation_config(folder, SAMPLING)
+    end = tokenizer.special_tokens.get(END)
+    save_generation_config(folder, dataclasses.replace(SAMPLING, eos_token_id=end))
     optimizer = AdamW(model.parameters(), settings.adamw)
     return Run(settings, folder, tokenizer, model, optimizer, batches, validation, rng, Progress())
 
