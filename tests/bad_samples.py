@@ -1,4 +1,4 @@
-"""For every operation an input that it must refuse, the error, and the values that the message must hold."""
+"""For every operation an input that it must refuse, the error, and what the message must hold."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ def bad(name, *shapes, error=ValueError, says, **settings):
     return Bad(name, operands, settings, error, says)
 
 
-HEADS = (1, 2, 3, 4)
+ATTENTION, HEADS = "scaled_dot_product_attention", (1, 2, 3, 4)
 
 BAD = [
     *(bad(name, (2, 3), (4,), says=("(2,3)", "(4,)"))
@@ -73,13 +73,12 @@ BAD = [
     bad("layer_norm", (2, 3), (3,), (1,), says=("(2, 3)", "(1,)")),
     bad("layer_norm", (2, 0), (0,), None, says=("(2, 0)", "at least 1")),
     bad("rms_norm", (2, 3), (4,), says=("(2, 3)", "(4,)")),
-    bad("scaled_dot_product_attention", (2, 3), (2, 3), (2, 3), says=("(2, 3)", "(B, H, T, D)")),
-    bad("scaled_dot_product_attention", HEADS, (1, 2, 3, 5), (1, 2, 3, 5), says=(str(HEADS), "(1, 2, 3, 5)")),
-    bad("scaled_dot_product_attention", (1, 3, 3, 4), HEADS, HEADS, says=("(1, 3, 3, 4)", "multiple")),
-    bad("scaled_dot_product_attention", HEADS, HEADS, HEADS, says=("float64",), mask=np.zeros((3, 3))),
-    bad("scaled_dot_product_attention", HEADS, HEADS, HEADS, says=("(2, 1, 3, 3)",),
-        mask=np.ones((2, 1, 3, 3), bool)),
-    bad("scaled_dot_product_attention", HEADS, HEADS, HEADS, says=("1.5",), dropout_p=1.5),
+    bad(ATTENTION, (2, 3), (2, 3), (2, 3), says=("(2, 3)", "(B, H, T, D)")),
+    bad(ATTENTION, HEADS, (1, 2, 3, 5), (1, 2, 3, 5), says=(str(HEADS), "(1, 2, 3, 5)")),
+    bad(ATTENTION, (1, 3, 3, 4), HEADS, HEADS, says=("(1, 3, 3, 4)", "multiple")),
+    bad(ATTENTION, HEADS, HEADS, HEADS, says=("float64",), mask=np.zeros((3, 3))),
+    bad(ATTENTION, HEADS, HEADS, HEADS, says=("(2, 1, 3, 3)",), mask=np.ones((2, 1, 3, 3), bool)),
+    bad(ATTENTION, HEADS, HEADS, HEADS, says=("1.5",), dropout_p=1.5),
     bad("cross_entropy", (2, 3), says=("(3,)", "(2, 3)"), targets=np.array([0, 1, 2])),
     bad("cross_entropy", (2, 3), says=("id 3", "3 rows"), targets=np.array([0, 3])),
     bad("cross_entropy", (2, 3), says=("float64",), targets=np.array([0.0, 1.0])),

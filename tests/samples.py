@@ -1,4 +1,4 @@
-"""Samples for every operation of the table: operands and settings, at any shape, and inputs that must be refused.
+"""Samples for every operation of the table: operands and settings, at any shape.
 
 Values are distinct and away from 0, so that no sample stands on a kink of relu, abs, clip or max.
 """
@@ -34,7 +34,7 @@ def positive(rng, shape, offset=0.3):
 
 
 def partner(rng, shape):
-    """A shape that broadcasts with `shape`: some axes of size 1, some leading ones missing or added."""
+    """A shape that broadcasts with `shape`: axes of size 1, leading ones missing or added."""
     sizes = [1 if rng.random() < 0.3 else n for n in shape]
     cut = int(rng.integers(len(shape) + 1)) if rng.random() < 0.3 else 0
     return (2, *sizes) if rng.random() < 0.1 else tuple(sizes[cut:])
@@ -77,7 +77,8 @@ def reduction(least=0, **settings):
         for k in rng.permutation(4):
             reduced = shape if axes[k] is None else [shape[a] for a in np.atleast_1d(axes[k])]
             if math.prod(map(int, reduced)) >= least and axes[k] != ():
-                return sample(values(rng, shape), axis=axes[k], keepdims=bool(rng.integers(2)), **settings)
+                keepdims = bool(rng.integers(2))
+                return sample(values(rng, shape), axis=axes[k], keepdims=keepdims, **settings)
         return make(rng, (3, 2))
     return make
 
@@ -87,7 +88,8 @@ def variance(rng, shape):
 
 
 def reshape(rng, shape):
-    targets = [shape[::-1], (1, *shape), (math.prod(shape),)] + ([(-1,)] if math.prod(shape) else [])
+    targets = [shape[::-1], (1, *shape), (math.prod(shape),), (*shape, -1)]
+    targets = targets if math.prod(shape) else targets[:3]
     return sample(values(rng, shape), shape=targets[rng.integers(len(targets))])
 
 
@@ -112,7 +114,8 @@ def unsqueeze(rng, shape):
 
 
 def broadcast_to(rng, shape):
-    return sample(values(rng, tuple(1 if rng.random() < 0.4 else n for n in shape)), shape=(2, *shape))
+    smaller = tuple(1 if rng.random() < 0.4 else n for n in shape)
+    return sample(values(rng, smaller), shape=(2, *shape))
 
 
 def concatenate(rng, shape):
@@ -174,8 +177,8 @@ def dropout(rng, shape):
 def matmul(rng, shape):
     m, k, n = (int(d) for d in rng.integers(1, 6, 3))
     shapes = [((k,), (k,)), ((m, k), (k,)), ((k,), (k, n)), ((m, k), (k, n)), ((k,), (2, k, n)),
-              ((2, m, k), (k,)), ((3, 1, m, k), (2, k, n)), ((2, m, k), (2, k, n)), ((0, k), (k, n)),
-              ((m, 0), (0, n))]
+              ((2, m, k), (k,)), ((3, 1, m, k), (2, k, n)), ((2, m, k), (2, k, n)),
+              ((0, k), (k, n)), ((m, 0), (0, n))]
     a, b = shapes[rng.integers(len(shapes))]
     return sample(values(rng, a), values(rng, b))
 
@@ -205,7 +208,8 @@ def rms_norm(rng, shape):
 
 def attention(rng, shape):
     """Causal, masked and cross attention; grouped keys; dropout; sometimes an empty batch."""
-    batch, groups, t, d = int(rng.integers(0, 3)), int(rng.integers(1, 3)), *map(int, rng.integers(1, 5, 2))
+    batch, groups = int(rng.integers(0, 3)), int(rng.integers(1, 3))
+    t, d = (int(n) for n in rng.integers(1, 5, 2))
     heads, s = groups * int(rng.integers(1, 3)), t + int(rng.integers(0, 3))
     settings = {}
     if rng.integers(2):
@@ -241,11 +245,12 @@ MAKERS = {
     **dict.fromkeys(("log", "sqrt"), unary(positive)),
     **dict.fromkeys(("max", "min", "mean"), reduction(1)),
     **dict.fromkeys(("softmax", "log_softmax"), softmax),
-    "divide": binary(positive), "power": power, "clip": clip, "sum": reduction(), "var": variance,
+    "divide": binary(positive), "power": power, "clip": clip, "sum": reduction(),
+    "var": variance,
     "gelu": lambda rng, shape: unary(approximate=str(rng.choice(["none", "tanh"])))(rng, shape),
     "reshape": reshape, "transpose": transpose, "permute": permute, "squeeze": squeeze,
-    "unsqueeze": unsqueeze, "broadcast_to": broadcast_to, "concatenate": concatenate, "stack": stack,
-    "split": split, "getitem": getitem, "where": where, "masked_fill": masked_fill,
+    "unsqueeze": unsqueeze, "broadcast_to": broadcast_to, "concatenate": concatenate,
+    "stack": stack, "split": split, "getitem": getitem, "where": where, "masked_fill": masked_fill,
     "embedding": embedding, "dropout": dropout, "matmul": matmul, "linear": linear,
     "layer_norm": layer_norm, "rms_norm": rms_norm, "scaled_dot_product_attention": attention,
     "cross_entropy": cross_entropy, "mse_loss": mse_loss,
@@ -258,4 +263,5 @@ def samples(name, count=0):
     for shape in SHAPES * 2:
         yield MAKERS[name](rng, shape)
     for _ in range(count):
-        yield MAKERS[name](rng, tuple(int(n) for n in rng.choice([0, 1, 1, 2, 3, 4, 5], rng.integers(4))))
+        shape = rng.choice([0, 1, 1, 2, 3, 4, 5], rng.integers(4))
+        yield MAKERS[name](rng, tuple(int(n) for n in shape))

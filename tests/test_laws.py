@@ -1,11 +1,10 @@
 """The laws that every operation of the table obeys, each checked on samples of every shape.
 
-A law is one test; the operations are its parameters. What an operation must refuse is in bad_samples.py.
+A law is one test, the operations are its parameters.
 """
 
 import importlib
 import inspect
-import math
 import zlib
 
 import numpy as np
@@ -36,8 +35,9 @@ def call(function, operands, settings, dys=None, needs=None):
     value, backward = function(*operands, **settings)
     values = value if isinstance(value, tuple) else (value,)
     rng = np.random.default_rng(5)
-    dys = [rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype) for y in values] if dys is None else dys
-    incoming = dys[0] if not isinstance(value, tuple) else tuple(dys)
+    if dys is None:
+        dys = [rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype) for y in values]
+    incoming = tuple(dys) if isinstance(value, tuple) else dys[0]
     if backward.__code__.co_argcount == 1:
         return values, backward(incoming)
     return values, backward(incoming, [is_floats(x) for x in operands] if needs is None else needs)
@@ -98,7 +98,8 @@ def test_float32_in_gives_float32_out_and_back(name):
         values, gradients = call(ops.TABLE[name], operands, settings)
         arrays = [*values, *(g for g in gradients if g is not None)]
         assert {np.asarray(x).dtype for x in arrays} == {np.dtype(np.float32)}
-        assert not [x for x in saved(ops.TABLE[name](*operands, **settings)[1]) if x.dtype == np.float64]
+        backward = ops.TABLE[name](*operands, **settings)[1]
+        assert all(x.dtype != np.float64 for x in saved(backward))
 
 
 @every_op
@@ -118,12 +119,14 @@ def test_agrees_with_pytorch(name, dtype, tolerance):
     torch = pytest.importorskip("torch", reason="needs PyTorch: pip install '.[peers]'")
     from tests.torch_ops import TORCH
     for operands, settings in samples(name, 10):
-        leaves = [torch.tensor(x.astype(dtype), requires_grad=True) if is_floats(x) else x for x in operands]
+        leaves = [torch.tensor(x.astype(dtype), requires_grad=True) if is_floats(x) else x
+                  for x in operands]
         y = TORCH[name](*leaves, **settings)
         outputs = y if isinstance(y, tuple) else (y,)
-        torch.autograd.backward(outputs, [torch.tensor(fixed(i, tuple(out.shape)), dtype=out.dtype)
-                                          for i, out in enumerate(outputs)])
-        peers = [x.grad if x.grad is not None else torch.zeros_like(x) for x in leaves if torch.is_tensor(x)]
+        dys = [torch.tensor(fixed(i, out.shape), dtype=out.dtype) for i, out in enumerate(outputs)]
+        torch.autograd.backward(outputs, dys)
+        peers = [torch.zeros_like(x) if x.grad is None else x.grad
+                 for x in leaves if torch.is_tensor(x)]
         values, gradients = on_tape(name, operands, settings, dtype)
         agree(values, [out.detach().numpy() for out in outputs], tolerance)
         agree(gradients, [g.numpy() for g in peers], tolerance)
@@ -134,18 +137,19 @@ def takes_arrays(function):
     return any(p.kind is p.POSITIONAL_ONLY for p in inspect.signature(function).parameters.values())
 
 
-@pytest.mark.parametrize("room", ["activations", "attention", "elementwise", "losses", "matmul", "normalize",
-                                  "optimizer", "reductions", "selection", "shapes"])
+@pytest.mark.parametrize("room", [
+    "activations", "attention", "elementwise", "losses", "matmul", "normalize", "optimizer",
+    "reductions", "selection", "shapes"])
 def test_every_kernel_has_an_op_of_its_name_and_signature(room):
     try:
         kernels = importlib.import_module(f"tinygrad_llm.kernels.{room}")
     except ModuleNotFoundError:
         pytest.skip(f"kernels/{room}.py does not exist: its operations run in NumPy")
     twins = importlib.import_module(f"tinygrad_llm.ops.{room}")
-    public = [f for n, f in vars(kernels).items() if inspect.isfunction(f) and f.__module__ == kernels.__name__
-              and not n.startswith("_") and takes_arrays(f)]
-    assert public
-    for kernel in public:
+    public = [f for name, f in inspect.getmembers(kernels, inspect.isfunction)
+              if f.__module__ == kernels.__name__ and not name.startswith("_")]
+    assert any(map(takes_arrays, public))
+    for kernel in filter(takes_arrays, public):
         assert inspect.signature(kernel) == inspect.signature(getattr(twins, kernel.__name__))
 
 
@@ -155,9 +159,9 @@ def test_kernel_equals_its_op(name):
         single = convert(operands, np.float32)
         values, gradients = on_tape(name, single, settings, np.float32)
         with reference():
-            expected, expected_gradients = on_tape(name, convert(single, np.float64), settings, np.float64)
+            expected, theirs = on_tape(name, convert(single, np.float64), settings, np.float64)
         agree(values, expected, 1e-5)
-        agree(gradients, expected_gradients, 2e-5)
+        agree(gradients, theirs, 2e-5)
 
 
 def scattered(x):
@@ -174,17 +178,18 @@ def scattered(x):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_arrays_with_gaps_equal_contiguous_ones(name, dtype):
     function = choose(ops.TABLE[name], np.dtype(dtype))
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
     for operands, settings in samples(name):
         operands = convert(operands, dtype)
-        values, gradients = call(function, operands, settings)
-        dys = [scattered(np.random.default_rng(5).standard_normal(np.shape(y)).astype(dtype)) for y in values]
-        dys = [np.asarray(dy) for dy in dys] if len(dys) == 1 else None
-        again, gradients_again = call(function, tuple(map(scattered, operands)), settings, dys)
-        agree(again, values, 1e-12 if dtype == np.float64 else 1e-5)
-        for a, b in zip(gradients_again, gradients, strict=True):
-            assert (a is None) == (b is None)
-            if a is not None:
-                close(a, b, 1e-12 if dtype == np.float64 else 1e-5)
+        dys = [fixed(i, np.shape(y)).astype(dtype)
+               for i, y in enumerate(call(function, operands, settings)[0])]
+        values, gradients = call(function, operands, settings, dys)
+        again, gradients_again = call(
+            function, tuple(map(scattered, operands)), settings, list(map(scattered, dys)))
+        agree(again, values, tolerance)
+        assert [g is None for g in gradients_again] == [g is None for g in gradients]
+        agree([g for g in gradients_again if g is not None],
+              [g for g in gradients if g is not None], tolerance)
 
 
 @every_op
@@ -193,7 +198,7 @@ def test_nothing_is_written_into_operands_or_dy(name):
         for operands, settings in samples(name):
             operands = convert(operands, dtype)
             values, _ = call(ops.TABLE[name], operands, settings)
-            dys = [np.random.default_rng(3).standard_normal(np.shape(y)).astype(dtype) for y in values]
+            dys = [fixed(i, np.shape(y)).astype(dtype) for i, y in enumerate(values)]
             held = [x for x in (*operands, *dys, *settings.values()) if isinstance(x, np.ndarray)]
             sums = [zlib.crc32(np.ascontiguousarray(x)) for x in held]
             for x in held:
@@ -207,17 +212,25 @@ def test_frozen_operands_get_no_gradient(name):
     for dtype in (np.float64, np.float32):
         for operands, settings in samples(name):
             operands = convert(operands, dtype)
-            arrays = [i for i, x in enumerate(operands) if is_floats(x)]
-            _, everything = call(choose(ops.TABLE[name], np.dtype(dtype)), operands, settings)
-            for kept in arrays:
-                leaves = [Tensor(x, i == kept) if is_floats(x) else x for i, x in enumerate(operands)]
-                y = lift(ops.TABLE[name])(*leaves, **settings)
+            for kept in (i for i, x in enumerate(operands) if is_floats(x)):
+                leaves = {i: Tensor(x, i == kept) for i, x in enumerate(operands) if is_floats(x)}
+                given = [leaves.get(i, x) for i, x in enumerate(operands)]
+                y = lift(ops.TABLE[name])(*given, **settings)
                 for i, out in enumerate(y if isinstance(y, tuple) else (y,)):
                     out.backward(fixed(i, out.shape), retain_graph=True)
-                assert [leaf.grad is not None for leaf in leaves if isinstance(leaf, Tensor)] == [
-                    i == kept for i in arrays]
+                assert [i for i, leaf in leaves.items() if leaf.grad is not None] == [kept]
+
+
+@every_op
+def test_a_gradient_alone_equals_the_one_among_all(name):
+    for dtype in (np.float64, np.float32):
+        function = choose(ops.TABLE[name], np.dtype(dtype))
+        for operands, settings in samples(name):
+            operands = convert(operands, dtype)
+            _, everything = call(function, operands, settings)
+            for kept in (i for i, x in enumerate(operands) if is_floats(x)):
                 needs = [i == kept for i in range(len(operands))]
-                alone = call(choose(ops.TABLE[name], np.dtype(dtype)), operands, settings, needs=needs)[1]
+                _, alone = call(function, operands, settings, needs=needs)
                 np.testing.assert_array_equal(alone[kept], everything[kept])
 
 
@@ -231,7 +244,7 @@ def test_dear_operations_skip_what_is_not_needed():
 
 @every_op
 def test_random_cases(name):
-    """25 random shapes for each operation, 1,200 in all: float64 against differences, float32 against it."""
+    """25 random shapes for each operation: float64 against differences, float32 against float64."""
     for operands, settings in samples(name, 25):
         with np.errstate(invalid="ignore"):
             assert max_error(lambda *x: lift(ops.TABLE[name])(*x, **settings), *operands) < 1e-6
@@ -242,7 +255,7 @@ def test_random_cases(name):
 
 
 def test_there_are_a_thousand_random_cases():
-    assert len(NAMES) * 25 >= 1000 and math.prod([len(list(samples("add", 25)))]) == 12 + 25
+    assert len(NAMES) * (len(list(samples("add", 25))) - len(list(samples("add")))) >= 1000
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

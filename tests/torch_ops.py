@@ -34,7 +34,9 @@ def reduce(f):
 
 
 def extreme(f):
-    return lambda x, axis, keepdims: f(x, dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
+    def reduction(x, axis, keepdims):
+        return f(x, dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
+    return reduction
 
 
 def var(x, axis, correction, keepdims):
@@ -71,29 +73,31 @@ def attention(q, k, v, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=
 
 
 def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
-    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), torch.as_tensor(targets).reshape(-1),
-                           ignore_index=ignore_index, reduction=reduction)
+    rows, ids = logits.reshape(-1, logits.shape[-1]), torch.as_tensor(targets).reshape(-1)
+    return F.cross_entropy(rows, ids, ignore_index=ignore_index, reduction=reduction)
 
 
 TORCH = {
     **{name: getattr(torch, name) for name in (
         "negative", "exp", "log", "sqrt", "abs", "clip", "relu", "sigmoid", "tanh", "matmul")},
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
-    "power": operator.pow,
-    "maximum": lambda a, b: torch.maximum(*map(torch.as_tensor, (a, b))),
-    "minimum": lambda a, b: torch.minimum(*map(torch.as_tensor, (a, b))),
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
+    "divide": operator.truediv, "power": operator.pow,
+    "maximum": lambda a, b: torch.maximum(torch.as_tensor(a), torch.as_tensor(b)),
+    "minimum": lambda a, b: torch.minimum(torch.as_tensor(a), torch.as_tensor(b)),
     "silu": F.silu, "gelu": F.gelu, "linear": F.linear, "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum), "mean": reduce(torch.mean), "var": var,
     "max": extreme(torch.amax), "min": extreme(torch.amin),
-    "broadcast_to": lambda x, shape: x.broadcast_to(shape), "reshape": torch.reshape, "transpose": lambda x, axis0, axis1: x.transpose(axis0, axis1),
+    "broadcast_to": lambda x, shape: x.broadcast_to(shape), "reshape": torch.reshape,
+    "transpose": lambda x, axis0, axis1: x.transpose(axis0, axis1),
     "permute": lambda x, axes: x.permute(axes), "squeeze": squeeze,
     "unsqueeze": lambda x, axis: x.unsqueeze(axis),
     "concatenate": lambda *parts, axis: torch.cat(parts, axis),
     "stack": lambda *parts, axis: torch.stack(parts, axis), "split": split, "getitem": getitem,
     "where": lambda a, b, condition: torch.where(torch.as_tensor(condition), a, b),
-    "masked_fill": lambda x, mask, value: torch.where(torch.as_tensor(mask), torch.full_like(x, value), x),
-    "embedding": lambda weight, ids: F.embedding(torch.as_tensor(ids), weight), "dropout": dropout,
-    "softmax": lambda x, axis: x.softmax(axis), "log_softmax": lambda x, axis: x.log_softmax(axis),
+    "masked_fill": lambda x, mask, value: torch.where(torch.as_tensor(mask), value, x),
+    "embedding": lambda weight, ids: F.embedding(torch.as_tensor(ids), weight),
+    "dropout": dropout, "softmax": lambda x, axis: x.softmax(axis),
+    "log_softmax": lambda x, axis: x.log_softmax(axis),
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, w.shape, w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, w.shape, w, eps),
     "scaled_dot_product_attention": attention, "cross_entropy": cross_entropy,

@@ -72,7 +72,7 @@ class Node:
                  backward: Callable, outputs: tuple[np.ndarray, ...], several: bool):
         self.op, self.parents, self.backward, self.serial = op, parents, backward, next(_serial)
         self.leaves = [(leaf, leaf.version) for leaf in leaves]
-        self.several = several  # a tuple of outputs, perhaps of one: backward takes a tuple of dys
+        self.several = several  # a tuple of outputs, perhaps of one, and so of dys
         self.dys: list[np.ndarray | None] = [None] * len(outputs)
         self.shapes, self.dtype = [y.shape for y in outputs], outputs[0].dtype
 

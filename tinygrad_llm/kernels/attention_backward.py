@@ -11,7 +11,8 @@ from tinygrad_llm.kernels.attention_tiles import (
     COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, columns_of, keep_factor, keys_seen, matrix_at,
     pack_all_rows, pack_columns, pack_rows, packed_size, panels, places_of, problem_of, product, rows_of,
 )
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp
+from tinygrad_llm.kernels.compiling import FASTMATH, INNER
+from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.parallel import Worker, array4, share
 from tinygrad_llm.kernels.vectors import load, store
 
@@ -56,7 +57,7 @@ def heads(arguments, worker, workers):
             _write_rows(problem, room[_DQ], dq[b, h])
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _pack_queries(problem, q, dy, y, room):
     """Both packings of q and dy, delta = sum_d dy y of each query, and zeros for dq."""
     pack_all_rows(room[_Q_ROWS], rows_of(q), problem.width)
@@ -71,17 +72,17 @@ def _pack_queries(problem, q, dy, y, room):
     matrix_at(room[_DQ], problem.queries + ROWS, _wide(problem))[:] = _ZERO
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _wide(problem):
     return panels(problem.width, COLUMNS) * COLUMNS
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _tall(problem):
     return panels(problem.width, ROWS) * ROWS
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _pack_keys(problem, k, v, room, s):
     """The keys and values of the block that begins with the s-th, and zeros for their dk and dv."""
     keys, width = min(_KEYS, problem.keys - s), problem.width
@@ -94,7 +95,7 @@ def _pack_keys(problem, k, v, room, s):
     matrix_at(room[_DV], _tall(problem), _KEYS)[:] = _ZERO
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _visit_keys(problem, mask, statistics, room, head, s):
     """Show the block of keys to every query that may see one, a block of queries at a time."""
     keys = min(_KEYS, problem.keys - s)
@@ -104,13 +105,13 @@ def _visit_keys(problem, mask, statistics, room, head, s):
         _add_to_dq(problem, room, t, s, keys)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _first_query(problem, s):
     """The first query that may see the s-th key."""
     return max(s - (problem.keys - problem.queries), 0) if problem.causal else 0
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _visit_panel(problem, mask, statistics, room, head, t, s, c):
     """A block of queries from the t-th on sees COLUMNS keys from the (s + c)-th on, the block's c-th."""
     width, count = problem.width, min(_QUERIES, problem.queries - t)
@@ -144,7 +145,7 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
         pack_rows(room[_TRANSPOSED] + (r // ROWS * _SQUARES + c * ROWS) * FLOAT_BYTES, operand, r, 0, COLUMNS)
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
+@njit(fastmath=FASTMATH, **INNER)
 def _softmax(scale, scores, statistics):
     """The weights that forward made, in place of the scores."""
     for r in range(len(statistics)):
@@ -152,7 +153,7 @@ def _softmax(scale, scores, statistics):
         store(exp(load(scores + r * TILE_ROW) * scale - largest) * inverse, scores + r * TILE_ROW)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _mask(problem, weights, mask, t, s, start):
     """0 where a query may not see a key; the weights are those of keys from the s-th on."""
     if problem.causal:
@@ -166,7 +167,7 @@ def _mask(problem, weights, mask, t, s, start):
                     weights[r, c] = _ZERO
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
+@njit(fastmath=FASTMATH, **INNER)
 def _softmax_backward(weights, dweights, delta):
     """dscores = weight (dweight - delta) in place of dweights."""
     for r in range(len(delta)):
@@ -174,7 +175,7 @@ def _softmax_backward(weights, dweights, delta):
         store(load(weights + place) * (load(dweights + place) - delta[r]), dweights + place)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _drop(problem, weights, dweights, delta, head, t, s, start):
     """The same with dropout, which leaves of weights and dweights what it left in forward."""
     for r in range(start, len(weights)):
@@ -184,7 +185,7 @@ def _drop(problem, weights, dweights, delta, head, t, s, start):
             weights[r, c] *= factor
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _add_to_dq(problem, room, t, s, keys):
     """dq += dscores k for the block; a tile of queries takes the keys that its last query sees."""
     wide = _wide(problem)
@@ -197,7 +198,7 @@ def _add_to_dq(problem, room, t, s, keys):
                         room[_DQ] + ((t + r) * wide + d) * FLOAT_BYTES, wide * FLOAT_BYTES, 1)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _write_columns(problem, source, scale, target, add):
     """target (keys, D) = or += scale times the panels (D, COLUMNS) at source."""
     for s in range(len(target)):
@@ -207,7 +208,7 @@ def _write_columns(problem, source, scale, target, add):
             target[s, d] = target[s, d] + value if add else value
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _write_rows(problem, source, target):
     """dq (queries, D) from its padded sums."""
     sums = matrix_at(source, problem.queries, _wide(problem))

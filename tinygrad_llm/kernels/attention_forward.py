@@ -12,7 +12,8 @@ from tinygrad_llm.kernels.attention_tiles import (
     COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, columns_of, keep_factor, keys_seen, matrix_at,
     pack_all_rows, pack_columns, packed_size, places_of, problem_of, product, rows_of,
 )
-from tinygrad_llm.kernels.polynomials import FASTMATH, exp
+from tinygrad_llm.kernels.compiling import FASTMATH, INNER
+from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.parallel import Worker, array4, share
 from tinygrad_llm.kernels.vectors import larger, load, spread, store
 
@@ -52,7 +53,7 @@ def heads(arguments, worker, workers):
             _attend(problem, q[b, h], mask[b, h], y[b, h], statistics[b, h], room, head, t)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _attend(problem, q, mask, y, statistics, room, head, t):
     """y of the COLUMNS queries from the t-th on."""
     width, count = problem.width, min(COLUMNS, problem.queries - t)
@@ -73,13 +74,13 @@ def _attend(problem, q, mask, y, statistics, room, head, t):
     _write(matrix_at(room[_OUTPUT], width, COLUMNS), totals, seen, y[t:t + count], statistics[t:t + count])
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _scale(rows, scale, count):
     for i in range(count):
         store(load(rows + i * TILE_ROW) * scale, rows + i * TILE_ROW)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _mask(problem, scores, mask, t, count):
     """-inf where a query may not see a key."""
     if problem.causal:
@@ -94,7 +95,7 @@ def _mask(problem, scores, mask, t, count):
                     scores[s, c] = _LOWEST
 
 
-@njit(error_model="numpy", fastmath=FASTMATH)
+@njit(fastmath=FASTMATH, **INNER)
 def _softmax(scores, seen, totals, largest):
     """exp(score - largest) in place of the scores; totals: the largest score and the sum of each query."""
     maximum = spread(_LOWEST)
@@ -111,14 +112,14 @@ def _softmax(scores, seen, totals, largest):
     store(total, totals + TILE_ROW)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _drop(problem, weights, head, t):
     for s in range(len(weights)):
         for c in range(COLUMNS):
             weights[s, c] *= keep_factor(problem, head, t + c, s)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _write(output, totals, seen, y, statistics):
     """The finished rows of y; a row that saw no key is 0."""
     for c in range(len(y)):

@@ -10,6 +10,7 @@ import numpy as np
 from numba import carray, njit
 from numpy import float32, int64, uint32
 
+from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.gemm import _address as address_of
 from tinygrad_llm.kernels.gemm import _pack_columns as pack_columns
 from tinygrad_llm.kernels.gemm import _pack_rows as pack_rows
@@ -40,7 +41,7 @@ class Problem(NamedTuple):
     keep_scale: np.float32
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def problem_of(arguments):
     """The Problem from a worker's first two arguments: its integers and flags, and its two float32 numbers."""
     n, x = line(arguments, 0, int64), line(arguments, 1, float32)
@@ -48,26 +49,26 @@ def problem_of(arguments):
                    uint32(n[6]), uint32(n[7]), uint32(n[8]), x[0], x[1])
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def places_of(arguments, i, worker):
     """A worker's addresses in scratch memory, argument i; argument i + 1 holds the offsets, and last their sum."""
     offsets = line(arguments, i + 1, int64)
     return offsets + (number(arguments, i) + worker * offsets[offsets.size - 1])
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def rows_of(matrix):
     """The operand whose lines are the rows of a matrix; k runs over its columns."""
     return address_of(matrix), matrix.strides[0], matrix.strides[1], matrix.shape[0]
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def columns_of(matrix):
     """The operand whose lines are the columns of a matrix; k runs over its rows."""
     return address_of(matrix), matrix.strides[1], matrix.strides[0], matrix.shape[1]
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def pack_all_rows(target, operand, depth):
     """Every line of an operand, in panels (depth, ROWS) one after another."""
     for i in range(0, operand[3], ROWS):
@@ -79,19 +80,19 @@ def packed_size(lines, depth):
     return -(-lines // ROWS) * ROWS * depth + SLACK
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def product(a, b, depth, c, c_stride, add):
     """c (ROWS, COLUMNS) = or += a^T b for panels a (depth, ROWS) and b (depth, COLUMNS); c_stride: bytes a row."""
     multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, c_stride, add)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def matrix_at(address, rows, columns):
     """The numbers from an address on, as an array (rows, columns)."""
     return carray(pointer(address), (rows, columns))
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def keys_seen(problem, query):
     """How many keys, the first ones, a query may see if nothing is masked."""
     if problem.causal:
@@ -99,7 +100,7 @@ def keys_seen(problem, query):
     return problem.keys
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def keep_factor(problem, head, query, key):
     """What dropout multiplies a weight by, 0 or 1 / (1 - p); head counts through the batch."""
     position = (head * problem.queries + query) * problem.keys + key

@@ -13,7 +13,7 @@ from numba import carray, cfunc, njit, prange, types
 from numba.extending import intrinsic
 from numpy.lib.stride_tricks import as_strided
 
-from tinygrad_llm.kernels.polynomials import FASTMATH
+from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.simd import INT, POINTER
 from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
@@ -67,31 +67,31 @@ def as_rows(x):
     return np.ascontiguousarray(x, np.float32).reshape(x.size // max(x.shape[-1], 1), x.shape[-1])
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def share(count, worker, workers):
     """The part of range(count) that one worker takes, as (first, end)."""
     return worker * count // workers, (worker + 1) * count // workers
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def number(arguments, i):
     """The i-th argument, an integer."""
     return arguments[i * _SLOT]
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def line(arguments, i, dtype):
     """The i-th argument, an array of one axis."""
     return carray(_pointer(arguments[i * _SLOT]), arguments[i * _SLOT + 1], dtype)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def table(arguments, i, dtype):
     """The i-th argument, an array of two axes."""
     return carray(_pointer(arguments[i * _SLOT]), (arguments[i * _SLOT + 1], arguments[i * _SLOT + 2]), dtype)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def array4(arguments, i, dtype):
     """The i-th argument, an array of four axes with any strides."""
     slot = i * _SLOT

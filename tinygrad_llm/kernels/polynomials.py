@@ -9,10 +9,8 @@ import math
 from numba import njit
 from numpy import float32
 
+from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.vectors import clamp, scale_by_power
-
-# Sums may be reordered into vectors, but NaN and infinity keep their meaning: masks are -inf.
-FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 
 _LOG2_E = float32(1 / math.log(2))
 _LN2_HIGH, _LN2_LOW = float32(0.693359375), float32(math.log(2) - 0.693359375)
@@ -26,7 +24,7 @@ _ONE, _HALF, _SQRT_HALF = float32(1), float32(0.5), float32(math.sqrt(0.5))
 
 
 # Not FASTMATH: reordered, the rounding and the two-part ln 2 would cancel out of the program.
-@njit(error_model="numpy", fastmath={"contract"})
+@njit(fastmath={"contract"}, **INNER)
 def exp(x):
     """e^x of a float32 or of a vector of them; 0 below -104, inf above 88.7, NaN of NaN.
 
@@ -43,13 +41,13 @@ def exp(x):
     return scale_by_power(p * (r * r) + r + _ONE, shifted)
 
 
-@njit(error_model="numpy", fastmath={"contract"})
+@njit(fastmath={"contract"}, **INNER)
 def sigmoid(x):
     """1 / (1 + e^-x)."""
     return _ONE / (_ONE + exp(-x))
 
 
-@njit(error_model="numpy", fastmath={"contract"})
+@njit(fastmath={"contract"}, **INNER)
 def normal_tail(x, gaussian):
     """P(Z > x) of a standard normal Z for x >= 0, given gaussian = exp(-x^2 / 2): half of erfc(x / sqrt 2).
 

@@ -5,6 +5,7 @@ from numba import njit
 from numpy import float32, int64, uint32
 
 from tinygrad_llm.checks import check_ids, check_probability, check_seed
+from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import Worker, as_rows, line, run, share, table, threads_for
 
 _ZERO = float32(0)
@@ -49,14 +50,14 @@ def hash_settings(p, seed):
     return np.array([seed & 0xFFFFFFFF, seed >> 32, int(p * 2**32)], np.uint32)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def keeps(position, first, second, threshold):
     """Whether dropout keeps the value at a flat position, a uint32: ops/selection.py says by which hash."""
     return _mix(_mix(position ^ first) ^ second) >= threshold
 
 
 # Numba widens products of uint32 to 64 bits, so each step says that it stays in 32.
-@njit(error_model="numpy")
+@njit(**INNER)
 def _mix(x):
     x = uint32(uint32(x ^ (x >> uint32(16))) * uint32(0x7FEB352D))
     x = uint32(uint32(x ^ (x >> uint32(15))) * uint32(0x846CA68B))

@@ -3,10 +3,10 @@
 Numba has several threading layers; starting a parallel region costs about 4 us on `omp` and 150 us on `workqueue`.
 """
 
+import os
 import threading
 
 import numba
-from numba import config
 from threadpoolctl import threadpool_limits
 
 from tinygrad_llm.errors import InputError
@@ -14,6 +14,9 @@ from tinygrad_llm.errors import InputError
 # Parallel kernels of two Python threads at once would share the cores badly, and abort on `workqueue`.
 parallel_lock = threading.Lock()
 
+# A thread that waits spins for some 10 us, then sleeps. By default it spins for a millisecond and more, which
+# on a machine with other work takes the core from the thread it waits for: steps were 2 to 6 times slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 _limit = numba.config.NUMBA_NUM_THREADS
 
