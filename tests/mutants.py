@@ -83,7 +83,8 @@ MUTANTS = {
     "mean: 1/n missing": spoil("mean", 0, lambda g, x, dy: g * x[0].size, X),
     "var: n for n - 1": spoil("var", 0, lambda g, x, dy: g * 11 / 12, X),
     "max: to all": spoil("max", 0, lambda g, x, dy: np.broadcast_to(dy, x[0].shape), X),
-    "transpose: left as it is": spoil("transpose", 0, lambda g, x, dy: dy, SQUARE, axis0=0, axis1=1),
+    "transpose: left as it is": spoil(
+        "transpose", 0, lambda g, x, dy: dy, SQUARE, axis0=0, axis1=1),
     "embedding: an id that came twice": spoil(
         "embedding", 0, lambda g, x, dy: once(dy, IDS, 3), X, ids=IDS),
     "getitem: an index that came twice": spoil(

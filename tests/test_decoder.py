@@ -1,9 +1,12 @@
 """The decoder: the window past the context, and that reading changes nothing about the model."""
 
+import doctest
+
 import numpy as np
 import pytest
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.inference import decoder as decoder_file
 from tinygrad_llm.inference.decoder import Decoder, checked_prompt, window_start
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.tensor import watch
@@ -26,6 +29,10 @@ def test_the_window_slides_as_described(n_positions):
         if length - start > n_positions:
             start = length - max(1, n_positions // 2)
         assert window_start(length, n_positions) == start
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(decoder_file) == (0, 1)
 
 
 @pytest.mark.parametrize("first", [1, 5, 8, 9, 30])

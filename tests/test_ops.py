@@ -26,7 +26,7 @@ def test_matmul_by_hand():
 
 
 def test_cross_entropy_by_hand():
-    """Logits log 1, log 3 are probabilities 1/4, 3/4; the target 1 costs log 4/3, dlogits = p - onehot."""
+    """Logits log 1, log 3: probabilities 1/4, 3/4; target 1 costs log 4/3, dlogits = p - onehot."""
     y, backward = losses.cross_entropy(np.log([[1.0, 3.0]]), targets=np.array([1]))
     assert y == pytest.approx(math.log(4 / 3))
     np.testing.assert_allclose(backward(np.ones(()))[0], [[0.25, -0.25]])
@@ -112,7 +112,7 @@ def test_an_entry_that_is_read_twice_gets_both_gradients():
 
 
 def test_backward_holds_no_more_than_it_needs():
-    """What only lends its shape is not kept alive: reshape, sum, mean, getitem, dropout, concatenate."""
+    """What only lends its shape is not kept alive."""
     x = np.ones((4, 4))
     for backward in (shapes.reshape(x, shape=(16,))[1], reductions.sum(x)[1], reductions.mean(x)[1],
                      shapes.getitem(x, index=0)[1], selection.dropout(x, p=0.5, seed=1)[1],
@@ -122,7 +122,7 @@ def test_backward_holds_no_more_than_it_needs():
 
 
 def test_adamw_by_hand():
-    """Step 1: m' = g and v' = g^2, so w moves by lr sign(g) after its decay: 2 (1 - 0.1 0.5) - 0.1."""
+    """In step 1 w moves by lr sign(g) after its decay: 2 (1 - 0.1 0.5) - 0.1 = 1.8."""
     w, g, m, v = (np.array([value], np.float32) for value in (2.0, 3.0, 0.0, 0.0))
     adamw(w, g, m, v, lr=0.1, beta1=0.9, beta2=0.99, eps=0.0, weight_decay=0.5, step=1)
     assert w[0] == pytest.approx(1.8) and m[0] == pytest.approx(0.3) and v[0] == pytest.approx(0.09)

@@ -1,10 +1,12 @@
 """Stop strings: the text before them whole, of them nothing, however it is cut into pieces."""
 
+import doctest
 import itertools
 
 import numpy as np
 import pytest
 
+from tinygrad_llm.inference import stop
 from tinygrad_llm.inference.stop import until
 
 CASES = [
@@ -63,6 +65,10 @@ def test_random_texts_equal_a_search_character_by_character():
 def test_text_is_shown_as_soon_as_it_cannot_be_a_stop():
     pieces = until(iter(["one E", "N", "X", "END"]), ["END"])
     assert [next(pieces), next(pieces)] == ["one ", "ENX"]
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(stop) == (0, 1)
 
 
 def test_nothing_is_read_after_the_stop():

@@ -62,7 +62,8 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> object:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            content = file.read(max_bytes + 1)
+            size = os.fstat(file.fileno()).st_size  # read(n) takes memory for n
+            content = file.read(min(size, max_bytes) + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > max_bytes:

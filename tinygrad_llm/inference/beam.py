@@ -58,6 +58,7 @@ def _search(decoder: Decoder, prompt: list[int], config: GenerationConfig,
         log_p, new = totals[rows, tokens], tokens[:, None]
         texts = np.concatenate([texts[rows], new], axis=1)
         decoder.reorder(rows)
+    # No ended text beats the best of these: the last bound was its score.
     return Hypothesis(texts[0, len(prompt):].tolist(), _score(log_p[0], length, config))
 
 

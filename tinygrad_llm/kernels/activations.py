@@ -6,7 +6,7 @@ import numpy as np
 from numpy import float32
 
 from tinygrad_llm.checks import check_choice
-from tinygrad_llm.kernels.parallel import Worker, line, number, run, share, threads_for
+from tinygrad_llm.kernels.parallel import Worker, line, number, part, run, threads_for
 from tinygrad_llm.kernels.polynomials import exp, normal_tail, sigmoid
 
 _SILU, _GELU, _GELU_TANH = range(3)
@@ -47,36 +47,35 @@ def _activation(x, kind):
 
 @Worker
 def _forward(arguments, worker, workers):
-    kind, x, y = number(arguments, 0), line(arguments, 1, float32), line(arguments, 2, float32)
-    first, end = share(x.size, worker, workers)
+    kind = number(arguments, 0)
+    x, y = part(line(arguments, 1, float32), worker, workers), part(line(arguments, 2, float32), worker, workers)
     if kind == _SILU:
-        for i in range(first, end):
+        for i in range(x.size):
             y[i] = x[i] * sigmoid(x[i])
     elif kind == _GELU:
-        for i in range(first, end):
+        for i in range(x.size):
             tail = normal_tail(abs(x[i]), exp(-_HALF * x[i] * x[i]))
             y[i] = x[i] * (tail if x[i] < _ZERO else _ONE - tail)
     else:
-        for i in range(first, end):
+        for i in range(x.size):
             y[i] = x[i] * sigmoid(x[i] * (_LINEAR + _CUBIC * x[i] * x[i]))
 
 
 @Worker
 def _backward(arguments, worker, workers):
-    kind, x = number(arguments, 0), line(arguments, 1, float32)
-    dy, dx = line(arguments, 2, float32), line(arguments, 3, float32)
-    first, end = share(x.size, worker, workers)
+    kind, x = number(arguments, 0), part(line(arguments, 1, float32), worker, workers)
+    dy, dx = part(line(arguments, 2, float32), worker, workers), part(line(arguments, 3, float32), worker, workers)
     if kind == _SILU:
-        for i in range(first, end):
+        for i in range(x.size):
             s = sigmoid(x[i])
             dx[i] = dy[i] * s * (_ONE + x[i] * (_ONE - s))
     elif kind == _GELU:
-        for i in range(first, end):
+        for i in range(x.size):
             gaussian = exp(-_HALF * x[i] * x[i])
             tail = normal_tail(abs(x[i]), gaussian)
             dx[i] = dy[i] * ((tail if x[i] < _ZERO else _ONE - tail) + x[i] * (gaussian * _DENSITY))
     else:
-        for i in range(first, end):
+        for i in range(x.size):
             z = -_FLAT if x[i] < -_FLAT else (_FLAT if x[i] > _FLAT else x[i])
             e = exp(-z * (_LINEAR + _CUBIC * z * z))
             s = _ONE / (_ONE + e)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy import float32, float64
 
-from tinygrad_llm.kernels.parallel import Worker, line, run, share, threads_for
+from tinygrad_llm.kernels.parallel import Worker, line, part, run, share, threads_for
 
 _BLOCK = 8192  # numbers, whose squares are summed before those of other blocks
 
@@ -30,13 +30,14 @@ def square_norm(gradients, /):
 
 @Worker
 def _adamw(arguments, worker, workers):
-    weights, gradients = line(arguments, 0, float32), line(arguments, 1, float32)
-    mean, square = line(arguments, 2, float32), line(arguments, 3, float32)
-    first, end = share(weights.size, worker, workers)
+    weights = part(line(arguments, 0, float32), worker, workers)
+    gradients = part(line(arguments, 1, float32), worker, workers)
+    mean = part(line(arguments, 2, float32), worker, workers)
+    square = part(line(arguments, 3, float32), worker, workers)
     settings = line(arguments, 4, float32)
     scale, new_mean, old_square, new_square = settings[0], settings[1], settings[2], settings[3]
     correction, eps, keep, rate = settings[4], settings[5], settings[6], settings[7]
-    for i in range(first, end):
+    for i in range(weights.size):
         g = gradients[i] * scale
         m = mean[i] + new_mean * (g - mean[i])
         v = square[i] * old_square + new_square * g * g

@@ -74,6 +74,13 @@ def share(count, worker, workers):
 
 
 @njit(**INNER)
+def part(x, worker, workers):
+    """The part of an array of one axis that one worker takes. A loop from 0 over it vectorizes; one over x does not."""
+    first, end = share(x.size, worker, workers)
+    return x[first:end]
+
+
+@njit(**INNER)
 def number(arguments, i):
     """The i-th argument, an integer."""
     return arguments[i * _SLOT]

@@ -77,9 +77,11 @@ def _scatter(arguments, worker, workers):
 
 @Worker
 def _drop(arguments, worker, workers):
-    x, settings = line(arguments, 0, float32), line(arguments, 1, uint32)
-    scale, y = line(arguments, 2, float32)[0], line(arguments, 3, float32)
-    start, end = share(x.size, worker, workers)
+    x, y = line(arguments, 0, float32), line(arguments, 3, float32)
+    settings, scale = line(arguments, 1, uint32), line(arguments, 2, float32)[0]
     first, second, threshold = settings[0], settings[1], settings[2]
-    for i in range(start, end):
-        y[i] = x[i] * (scale if keeps(uint32(i), first, second, threshold) else _ZERO)
+    start, end = share(x.size, worker, workers)
+    x, y, start = x[start:end], y[start:end], uint32(start)
+    for i in range(x.size):
+        kept = keeps(uint32(start + uint32(i)), first, second, threshold)
+        y[i] = x[i] * (scale if kept else _ZERO)
