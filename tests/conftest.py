@@ -2,4 +2,6 @@
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=4, help="how often test_resume kills a run at a random time")
+    parser.addoption(
+        "--kills", type=int, default=4, help="how often test_resume kills a run at a random time"
+    )

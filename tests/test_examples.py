@@ -1,4 +1,6 @@
-"""Small versions of the examples: each one runs, prints its figure, and stays under 60 lines of code."""
+"""Small versions of the examples: each one runs, prints its figure, and stays under 60 lines of
+code.
+"""
 
 import importlib.util
 import io
@@ -51,13 +53,23 @@ def test_attention(tmp_path):
 
 
 def test_bits_per_byte():
-    tiny = {"n_layer": 1, "n_embd": 16, "n_head": 2, "n_positions": 16, "vocab_size": 300, "steps": 3,
-            "eval_every": 3, "batch_size": 2}
+    tiny = {
+        "n_layer": 1,
+        "n_embd": 16,
+        "n_head": 2,
+        "n_positions": 16,
+        "vocab_size": 300,
+        "steps": 3,
+        "eval_every": 3,
+        "batch_size": 2,
+    }
     assert not load(5).main(seeds=(1,), **tiny)  # three steps beat no trigram
 
 
 def run(number, *arguments):
-    """An example as its own process, as those need that start processes themselves: (code, output)."""
+    """An example as its own process, as those need that start processes themselves: (code,
+    output).
+    """
     path = next(ROOT.glob(f"{number:02d}_*.py"))
     done = subprocess.run([sys.executable, path, *arguments], capture_output=True, text=True)
     return done.returncode, done.stdout

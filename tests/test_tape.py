@@ -157,7 +157,8 @@ def test_frozen_operands_cost_no_gradient_work():
 @pytest.mark.parametrize("gradients, says", [
     (lambda dy: (dy[0],), r"gradient of shape \(2,\) for operand 0 of shape \(3, 2\)"),
     (lambda dy: (dy.T,), r"gradient of shape \(2, 3\) for operand 0 of shape \(3, 2\)"),
-    (lambda dy: (None,), "None for operand 0"), (lambda dy: (dy, dy), "2 gradients for 1 operands")])
+    (lambda dy: (None,), "None for operand 0"),
+    (lambda dy: (dy, dy), "2 gradients for 1 operands")])
 def test_a_backward_that_breaks_the_contract_is_named(gradients, says):
     def wrong(x, /):
         return x * 1, lambda dy: gradients(dy)
@@ -242,8 +243,13 @@ def test_threads_do_not_share_switches_and_lose_no_gradient():
 def test_watchers_see_every_operation_both_ways():
     forward, backward = [], []
     x = leaf(1.0, 2.0)
-    with (watch(lambda op, operands, settings, outputs: forward.append((op.__name__, settings))),
-          watch_backward(lambda node, gradients: backward.append((node.op.__name__, len(gradients))))):
+
+    def after_op(op, operands, settings, outputs):
+        forward.append((op.__name__, settings))
+
+    def after_backward(node, gradients):
+        backward.append((node.op.__name__, len(gradients)))
+    with watch(after_op), watch_backward(after_backward):
         (x * 2).sum(0, keepdims=True).backward()
     (x * 2).sum().backward()
     assert forward == [("multiply", {}), ("sum", {"axis": 0, "keepdims": True})]

@@ -66,7 +66,8 @@ class Node:
     It holds no array: what backward needs is in backward's closure, by name.
     """
 
-    __slots__ = ("op", "parents", "leaves", "backward", "several", "dys", "shapes", "dtype", "serial")
+    __slots__ = ("op", "parents", "leaves", "backward", "several", "dys", "shapes", "dtype",
+                 "serial")
 
     def __init__(self, op: Callable, parents: list[Destination], leaves: list[Tensor],
                  backward: Callable, outputs: tuple[np.ndarray, ...], several: bool):

@@ -22,15 +22,30 @@ from tinygrad_llm.files import parse_json, write_atomic
 MAX_HEADER = 100_000_000  # bytes, as in the specification
 MAX_DIMENSIONS = 32
 METADATA = "__metadata__"
-_DTYPES = {name: np.dtype(code) for name, code in {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
-    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}.items()}
+_DTYPES = {
+    name: np.dtype(code)
+    for name, code in {
+        "F64": "<f8",
+        "F32": "<f4",
+        "F16": "<f2",
+        "BF16": "<u2",
+        "BOOL": "?",
+        "I64": "<i8",
+        "I32": "<i4",
+        "I16": "<i2",
+        "I8": "i1",
+        "U64": "<u8",
+        "U32": "<u4",
+        "U16": "<u2",
+        "U8": "u1",
+    }.items()
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray],
-                 metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
     """Replace the file `path` in one step by one that holds these arrays, of any layout, and texts.
 
     Raises OSError where the disk is full or the folder not writable; the old file then stays.
@@ -40,8 +55,11 @@ def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray],
     end = 0
     for name in names:
         start, end = end, end + tensors[name].nbytes
-        header[name] = {"dtype": _dtype_name(name, tensors[name]), "shape": tensors[name].shape,
-                        "data_offsets": (start, end)}
+        header[name] = {
+            "dtype": _dtype_name(name, tensors[name]),
+            "shape": tensors[name].shape,
+            "data_offsets": (start, end),
+        }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
 
@@ -52,6 +70,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray],
                 dtype = tensors[name].dtype.newbyteorder("<")
                 dense = np.asarray(tensors[name], dtype, order="C")
                 file.write(dense.reshape(-1).view(np.uint8))
+
     write_atomic(path, write)
 
 
@@ -119,8 +138,9 @@ class TensorFile:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def _damaged(self, reason: object) -> InputError:
-        return InputError(f"{self.path} is not a whole safetensors file: {reason}; "
-                          "copy it again or save it anew")
+        return InputError(
+            f"{self.path} is not a whole safetensors file: {reason}; copy it again or save it anew"
+        )
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
@@ -153,8 +173,10 @@ def _entry(name: str, fields: Any, data_start: int) -> Entry:
         raise InputError(f"{name!r:.80} of shape {shape!r:.80} is no array that fits in memory")
     needed = math.prod(shape) * _DTYPES[dtype].itemsize
     if offsets[1] - offsets[0] != needed:
-        raise InputError(f"{name!r:.80} of shape {shape!r:.80} needs {needed:,} bytes, "
-                         f"but has those from {offsets[0]:,} to {offsets[1]:,}")
+        raise InputError(
+            f"{name!r:.80} of shape {shape!r:.80} needs {needed:,} bytes, "
+            f"but has those from {offsets[0]:,} to {offsets[1]:,}"
+        )
     return Entry(dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])
 
 

@@ -21,8 +21,14 @@ def gzip_bits_per_byte(text: bytes) -> float:
     return 8 * len(gzip.compress(text, 9, mtime=0)) / len(text)
 
 
-def ngram_bits_per_byte(train_ids: np.ndarray, valid_ids: np.ndarray, n_bytes: int, *,
-                        order: int = 3, vocab_size: int | None = None) -> float:
+def ngram_bits_per_byte(
+    train_ids: np.ndarray,
+    valid_ids: np.ndarray,
+    n_bytes: int,
+    *,
+    order: int = 3,
+    vocab_size: int | None = None,
+) -> float:
     """-sum_i log2 p(w_i | the `order` - 1 ids before it) / `n_bytes`, p counted on `train_ids`.
 
     n_bytes: the bytes of text that `valid_ids` stand for. The rest is as in `ngram_probabilities`.
@@ -31,8 +37,9 @@ def ngram_bits_per_byte(train_ids: np.ndarray, valid_ids: np.ndarray, n_bytes: i
     return float(-np.log2(probabilities).sum() / n_bytes)
 
 
-def ngram_probabilities(train_ids: np.ndarray, ids: np.ndarray, *, order: int,
-                        vocab_size: int | None = None) -> np.ndarray:
+def ngram_probabilities(
+    train_ids: np.ndarray, ids: np.ndarray, *, order: int, vocab_size: int | None = None
+) -> np.ndarray:
     """p(w | h) of each of `ids` (n,), h being the up to `order` - 1 ids before it; (n,) float64.
 
         p(w | h) = (c(h w) - D(c(h w)) + sum_v D(c(h v)) p(w | h')) / sum_v c(h v)
@@ -53,21 +60,25 @@ def ngram_probabilities(train_ids: np.ndarray, ids: np.ndarray, *, order: int,
         kept = _look_up(grams, counts - discounts, asked)
         passed_on = _look_up(contexts, np.add.reduceat(discounts, first), asked // base)
         total = _look_up(contexts, np.add.reduceat(counts, first), asked // base)
-        lower = p[n - 1:]
-        p[n - 1:] = np.where(total > 0, (kept + passed_on * lower) / np.maximum(total, 1), lower)
+        lower = p[n - 1 :]
+        p[n - 1 :] = np.where(total > 0, (kept + passed_on * lower) / np.maximum(total, 1), lower)
     return p
 
 
 def _vocabulary(train_ids: np.ndarray, ids: np.ndarray, order: int, vocab_size: int | None) -> int:
     if order < 1 or min(len(train_ids) - order, len(ids)) < 1:
-        raise InputError(f"n-grams of order {order} need an order of 1 or more, more ids than that "
-                         f"to count ({len(train_ids)}) and 1 or more to score ({len(ids)})")
+        raise InputError(
+            f"n-grams of order {order} need an order of 1 or more, more ids than that "
+            f"to count ({len(train_ids)}) and 1 or more to score ({len(ids)})"
+        )
     largest = int(max(train_ids.max(), ids.max()))
     base = largest + 1 if vocab_size is None else vocab_size
-    if largest >= base or min(train_ids.min(), ids.min()) < 0 or base ** order >= 1 << 63:
-        raise InputError(f"{order}-grams of ids up to {largest} over a vocabulary of {base} cannot "
-                         "be counted: ids go from 0 to the vocabulary's size - 1, and its power "
-                         "to the order stays below 2^63; use a lower order")
+    if largest >= base or min(train_ids.min(), ids.min()) < 0 or base**order >= 1 << 63:
+        raise InputError(
+            f"{order}-grams of ids up to {largest} over a vocabulary of {base} cannot "
+            "be counted: ids go from 0 to the vocabulary's size - 1, and its power "
+            "to the order stays below 2^63; use a lower order"
+        )
     return base
 
 
@@ -75,7 +86,7 @@ def _codes(ids: np.ndarray, n: int, base: int) -> np.ndarray:
     """The n-gram at each position as one number whose digits to the base V are its ids."""
     codes = np.zeros(len(ids) - n + 1, np.int64)
     for i in range(n):
-        codes = codes * base + ids[i:i + len(codes)]
+        codes = codes * base + ids[i : i + len(codes)]
     return codes
 
 
@@ -84,7 +95,7 @@ def _count(ids: np.ndarray, n: int, base: int, *, highest: bool) -> tuple[np.nda
     if highest:
         return np.unique(_codes(ids, n, base), return_counts=True)
     longer = np.unique(_codes(ids, n + 1, base))
-    return np.unique(longer % base ** n, return_counts=True)
+    return np.unique(longer % base**n, return_counts=True)
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:

@@ -27,13 +27,16 @@ class Batches:
     with the corpus. InputError for fewer than `context` + 1 tokens.
     """
 
-    def __init__(self, tokens: Tokens, *, batch_size: int, context: int,
-                 rng: np.random.Generator) -> None:
+    def __init__(
+        self, tokens: Tokens, *, batch_size: int, context: int, rng: np.random.Generator
+    ) -> None:
         _check_sizes(batch_size, context)
         if len(tokens) <= context:
-            raise InputError(f"the training text has {len(tokens):,} tokens, but a context of "
-                             f"{context:,} needs at least {context + 1:,}; give more text or set a "
-                             "shorter context")
+            raise InputError(
+                f"the training text has {len(tokens):,} tokens, but a context of "
+                f"{context:,} needs at least {context + 1:,}; give more text or set a "
+                "shorter context"
+            )
         self.tokens, self.batch_size, self.context = tokens, batch_size, context
         self._seed = int(rng.integers(1 << 63))
         self._begin(0)
@@ -55,7 +58,7 @@ class Batches:
 
     def __next__(self) -> Batch:
         starts = [self._next_start() for _ in range(self.batch_size)]
-        rows = np.stack([self.tokens[start:start + self.context + 1] for start in starts])
+        rows = np.stack([self.tokens[start : start + self.context + 1] for start in starts])
         return rows[:, :-1].copy(), rows[:, 1:].copy()
 
     def _next_start(self) -> int:
@@ -67,24 +70,35 @@ class Batches:
 
     def state_dict(self) -> dict[str, int]:
         """Where the iterator is, as JSON can hold it: with it, another goes on bit for bit."""
-        return {"seed": self._seed, "epoch": self._epoch, "position": self._position,
-                "context": self.context, "tokens": len(self.tokens)}
+        return {
+            "seed": self._seed,
+            "epoch": self._epoch,
+            "position": self._position,
+            "context": self.context,
+            "tokens": len(self.tokens),
+        }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on from a `state_dict`. InputError for one of another corpus or context."""
         own = self.state_dict()
         if set(state) != set(own) or any(type(n) is not int or n < 0 for n in state.values()):
-            raise InputError(f"the state of batches has {', '.join(own)}, all whole numbers from 0 "
-                             f"on, not {dict(state)}")
+            raise InputError(
+                f"the state of batches has {', '.join(own)}, all whole numbers from 0 "
+                f"on, not {dict(state)}"
+            )
         for key in ("context", "tokens"):
             if state[key] != own[key]:
-                raise InputError(f"the stored batches had {key} = {state[key]:,}, these have "
-                                 f"{own[key]:,}; use the same corpus and context, or start anew")
+                raise InputError(
+                    f"the stored batches had {key} = {state[key]:,}, these have "
+                    f"{own[key]:,}; use the same corpus and context, or start anew"
+                )
         self._seed = state["seed"]
         self._begin(state["epoch"], state["position"])
         if self._position > self._count:
-            raise InputError(f"position {self._position:,} is past the {self._count:,} windows of "
-                             "an epoch: the stored state is damaged; start anew")
+            raise InputError(
+                f"position {self._position:,} is past the {self._count:,} windows of "
+                "an epoch: the stored state is damaged; start anew"
+            )
 
 
 def _shuffled(position: int, count: int, keys: np.ndarray) -> Iterator[int]:
@@ -101,15 +115,17 @@ def windows(tokens: Tokens, *, batch_size: int, context: int) -> Iterator[Batch]
     """
     _check_sizes(batch_size, context)
     if len(tokens) < 2:
-        raise InputError(f"the held-out text has {len(tokens)} tokens, but 2 or more are needed to "
-                         "predict one; give more text or hold out a larger part")
+        raise InputError(
+            f"the held-out text has {len(tokens)} tokens, but 2 or more are needed to "
+            "predict one; give more text or hold out a larger part"
+        )
     return _windows(tokens, batch_size, context)
 
 
 def _windows(tokens: Tokens, batch_size: int, context: int) -> Iterator[Batch]:
     whole = (len(tokens) - 1) // context * context
     for start in range(0, whole, batch_size * context):
-        ids = tokens[start:min(start + batch_size * context, whole) + 1]
+        ids = tokens[start : min(start + batch_size * context, whole) + 1]
         yield ids[:-1].reshape(-1, context), ids[1:].reshape(-1, context)
     if whole < len(tokens) - 1:
         ids = tokens[whole:]

@@ -38,16 +38,27 @@ class Index:
     shards: list  # the SHA-256 of the ids of tokens-00000.bin, tokens-00001.bin, ...
 
 
-def write_shards(texts: Iterable[str], tokenizer: Tokenizer, folder: str | Path, *,
-                 shard_tokens: int = SHARD_TOKENS,
-                 progress: Callable[[int], object] | None = None) -> Index:
+def write_shards(
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    *,
+    shard_tokens: int = SHARD_TOKENS,
+    progress: Callable[[int], object] | None = None,
+) -> Index:
     """`write_documents` of one document, whose text is `texts` joined."""
     return write_documents([texts], tokenizer, folder, shard_tokens=shard_tokens, progress=progress)
 
 
-def write_documents(documents: Iterable[Iterable[str]], tokenizer: Tokenizer, folder: str | Path, *,
-                    separator: int | None = None, shard_tokens: int = SHARD_TOKENS,
-                    progress: Callable[[int], object] | None = None) -> Index:
+def write_documents(
+    documents: Iterable[Iterable[str]],
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    *,
+    separator: int | None = None,
+    shard_tokens: int = SHARD_TOKENS,
+    progress: Callable[[int], object] | None = None,
+) -> Index:
     """Tokenize documents, each given as the parts of its text, to shards of `shard_tokens` ids.
 
     separator: an id put after each document, as GPT-2 puts <|endoftext|>: it tells the model that
@@ -68,12 +79,19 @@ def write_documents(documents: Iterable[Iterable[str]], tokenizer: Tokenizer, fo
     about = {"vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint()}
     try:
         ids = _encode(documents, tokenizer, separator, count)
-        headers = [write_token_file(folder / _name(number), map(itemgetter(1), pieces), **about)
-                   for number, pieces in groupby(_cut(ids, shard_tokens), itemgetter(0))]
+        headers = [
+            write_token_file(folder / _name(number), map(itemgetter(1), pieces), **about)
+            for number, pieces in groupby(_cut(ids, shard_tokens), itemgetter(0))
+        ]
         if not counted[0]:
             raise InputError("the corpus is empty; name a file that holds text")
-        index = Index(sum(header.tokens for header in headers), counted[0], about["vocab_size"],
-                      about["fingerprint"], [header.checksum.hex() for header in headers])
+        index = Index(
+            sum(header.tokens for header in headers),
+            counted[0],
+            about["vocab_size"],
+            about["fingerprint"],
+            [header.checksum.hex() for header in headers],
+        )
         write_atomic(folder / INDEX, json.dumps(dataclasses.asdict(index), indent=1) + "\n")
     except BaseException:
         _remove_shards(folder)
@@ -83,8 +101,9 @@ def write_documents(documents: Iterable[Iterable[str]], tokenizer: Tokenizer, fo
 
 def _check_settings(separator: int | None, vocab_size: int, shard_tokens: int) -> None:
     if separator is not None and not 0 <= separator < vocab_size:
-        raise InputError(f"separator {separator} is not in the vocabulary, whose ids are "
-                         f"0 to {vocab_size - 1}")
+        raise InputError(
+            f"separator {separator} is not in the vocabulary, whose ids are 0 to {vocab_size - 1}"
+        )
     if shard_tokens < 1:
         raise InputError(f"shards of {shard_tokens} tokens are impossible; give 1 or more")
 
@@ -97,8 +116,9 @@ def _prepare(folder: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}; "
-                         "name another") from error
+        raise InputError(
+            f"cannot make the folder {folder}: {error.strerror}; name another"
+        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"cannot write into {folder}: permission denied; name another folder")
     _remove_shards(folder)
@@ -115,8 +135,12 @@ def _name(number: int) -> str:
     return f"tokens-{number:05d}.bin"
 
 
-def _encode(documents: Iterable[Iterable[str]], tokenizer: Tokenizer, separator: int | None,
-            count: Callable[[int], object]) -> Iterator[np.ndarray]:
+def _encode(
+    documents: Iterable[Iterable[str]],
+    tokenizer: Tokenizer,
+    separator: int | None,
+    count: Callable[[int], object],
+) -> Iterator[np.ndarray]:
     dtype = id_dtype(tokenizer.vocab_size)
     for document in documents:
         for text in chunks(document):
@@ -136,8 +160,9 @@ def _cut(arrays: Iterable[np.ndarray], size: int) -> Iterator[tuple[int, np.ndar
             done += len(piece)
 
 
-def open_tokens(path: str | Path, *, tokenizer: Tokenizer | None = None,
-                verify: bool = True) -> Tokens:
+def open_tokens(
+    path: str | Path, *, tokenizer: Tokenizer | None = None, verify: bool = True
+) -> Tokens:
     """The tokens of a folder of shards, of one shard, or of a `.bin` file of nanoGPT.
 
     tokenizer: the one whose ids these must be. verify: read everything once, about a second per
@@ -159,20 +184,25 @@ def _open_shards(folder: Path) -> list[TokenFile]:
     files = [TokenFile(folder / _name(number)) for number in range(len(index.shards))]
     for file, checksum in zip(files, index.shards):
         if not file.header or file.header.checksum.hex() != checksum:
-            raise InputError(f"{file.path} is not the shard that {INDEX} names; "
-                             "tokenize the corpus again")
+            raise InputError(
+                f"{file.path} is not the shard that {INDEX} names; tokenize the corpus again"
+            )
     tokens = sum(map(len, files))
     if not files or tokens != index.tokens:
-        raise InputError(f"{folder} holds {tokens:,} tokens where {INDEX} promises "
-                         f"{index.tokens:,}; tokenize the corpus again")
+        raise InputError(
+            f"{folder} holds {tokens:,} tokens where {INDEX} promises "
+            f"{index.tokens:,}; tokenize the corpus again"
+        )
     return files
 
 
 def _read_index(folder: Path) -> Index:
     path = folder / INDEX
     if not path.exists():
-        raise InputError(f"{folder} has no {INDEX}: tokenizing did not finish or never began; "
-                         "tokenize the corpus, or name a .bin file")
+        raise InputError(
+            f"{folder} has no {INDEX}: tokenizing did not finish or never began; "
+            "tokenize the corpus, or name a .bin file"
+        )
     try:
         return from_mapping(Index, read_json_object(path), where=str(path))
     except TypeError as error:
@@ -184,5 +214,7 @@ def _check_tokenizer(file: TokenFile, tokenizer: Tokenizer | None) -> None:
         return
     stored, given = file.header.fingerprint.hex(), tokenizer.fingerprint()
     if stored != given:
-        raise InputError(f"{file.path} holds the ids of another tokenizer ({stored[:12]}, not "
-                         f"{given[:12]}); use that one or tokenize the corpus again")
+        raise InputError(
+            f"{file.path} holds the ids of another tokenizer ({stored[:12]}, not "
+            f"{given[:12]}); use that one or tokenize the corpus again"
+        )

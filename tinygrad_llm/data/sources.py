@@ -38,8 +38,10 @@ def read_documents(paths: Paths) -> Iterator[Iterator[str]]:
     files = find_files(paths)
     sizes = [sum(map(len, _read(file))) for file in files if not _is_stream(file)]
     if len(sizes) == len(files) and not any(sizes):
-        raise InputError(f"there is no text in {', '.join(files[:3])}"
-                         f"{' ...' if len(files) > 3 else ''}; name a file that holds some")
+        raise InputError(
+            f"there is no text in {', '.join(files[:3])}"
+            f"{' ...' if len(files) > 3 else ''}; name a file that holds some"
+        )
     return map(_read, files)
 
 
@@ -68,8 +70,11 @@ def _expand(path: str) -> list[str]:
         return [path]
     files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
     if not files:
-        raise InputError(f"no file matches {path}; check its spelling" if glob.has_magic(path)
-                         else f"{path} does not exist; check the path")
+        raise InputError(
+            f"no file matches {path}; check its spelling"
+            if glob.has_magic(path)
+            else f"{path} does not exist; check the path"
+        )
     return files
 
 
@@ -77,12 +82,17 @@ def _files_below(folder: str) -> list[str]:
     files = []
     for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [os.path.join(parent, name) for name in names
-                  if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        files += [
+            os.path.join(parent, name)
+            for name in names
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
     files = sorted(filter(os.path.isfile, files))
     if not files:
-        raise InputError(f"no file below {folder} ends in {', '.join(SUFFIXES)}; "
-                         "name the files themselves, or a glob")
+        raise InputError(
+            f"no file below {folder} ends in {', '.join(SUFFIXES)}; "
+            "name the files themselves, or a glob"
+        )
     return files
 
 
@@ -130,8 +140,10 @@ def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def _not_text(name: str, offset: int, byte: int) -> InputError:
-    return InputError(f"{name} is not UTF-8 text: byte 0x{byte:02X} at offset {offset:,}; "
-                      "convert it to UTF-8 or leave it out")
+    return InputError(
+        f"{name} is not UTF-8 text: byte 0x{byte:02X} at offset {offset:,}; "
+        "convert it to UTF-8 or leave it out"
+    )
 
 
 def embedded_corpus() -> str:
@@ -143,8 +155,10 @@ def embedded_corpus() -> str:
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
-        raise InputError("this build of Python lacks pydoc_data.topics, the embedded corpus; "
-                         "name a text file of your own") from error
+        raise InputError(
+            "this build of Python lacks pydoc_data.topics, the embedded corpus; "
+            "name a text file of your own"
+        ) from error
     kept: dict[str, str] = {}
     for name in sorted(topics, key=lambda name: (-len(topics[name]), name)):
         below_heading = topics[name].split("\n", 2)[-1].strip()

@@ -49,14 +49,22 @@ def id_dtype(vocab_size: int) -> np.dtype:
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
-def write_token_file(path: Path, arrays: Iterable[np.ndarray], *, vocab_size: int,
-                     fingerprint: str) -> Header:
+def write_token_file(
+    path: Path, arrays: Iterable[np.ndarray], *, vocab_size: int, fingerprint: str
+) -> Header:
     """Write all `arrays`, of `id_dtype(vocab_size)`, as one file that is whole or not there."""
     digest, tokens = hashlib.sha256(), 0
 
     def header() -> Header:
-        return Header(MAGIC, VERSION, id_dtype(vocab_size).itemsize, tokens, vocab_size,
-                      digest.digest(), bytes.fromhex(fingerprint))
+        return Header(
+            MAGIC,
+            VERSION,
+            id_dtype(vocab_size).itemsize,
+            tokens,
+            vocab_size,
+            digest.digest(),
+            bytes.fromhex(fingerprint),
+        )
 
     def write(temporary: Path) -> None:
         nonlocal tokens
@@ -97,16 +105,18 @@ class TokenFile:
 
     def _read_header(self, size: int) -> Header | None:
         start = os.pread(self._handle, _LAYOUT.size, 0)
-        if not size or not start.startswith(MAGIC[:len(start)]):
+        if not size or not start.startswith(MAGIC[: len(start)]):
             self._check_headerless(size)
             return None
         if size < _LAYOUT.size:
             raise self._truncated(size, _LAYOUT.size, "a header alone has")
         header = Header(*_LAYOUT.unpack(start))
         if header.version != VERSION or header.width not in (2, 4):
-            raise InputError(f"{self.path} has the format {header.version} and {header.width} "
-                             f"bytes per id; {VERSION} and 2 or 4 are read: tokenize the corpus "
-                             "again")
+            raise InputError(
+                f"{self.path} has the format {header.version} and {header.width} "
+                f"bytes per id; {VERSION} and 2 or 4 are read: tokenize the corpus "
+                "again"
+            )
         promised = _LAYOUT.size + header.tokens * header.width
         if size != promised:
             raise self._truncated(size, promised, "its header promises")
@@ -116,12 +126,16 @@ class TokenFile:
         if not size:
             raise InputError(f"{self.path} is empty; tokenize the corpus again")
         if self.path.suffix != ".bin" or size % 2:
-            raise InputError(f"{self.path} ({size:,} bytes) is neither a token file nor a .bin "
-                             "file of nanoGPT, which holds uint16 ids; tokenize the text first")
+            raise InputError(
+                f"{self.path} ({size:,} bytes) is neither a token file nor a .bin "
+                "file of nanoGPT, which holds uint16 ids; tokenize the text first"
+            )
 
     def _truncated(self, size: int, promised: int, whose: str) -> InputError:
-        return InputError(f"{self.path} has {size:,} bytes where {whose} {promised:,}: it is "
-                          "truncated or damaged; tokenize the corpus again")
+        return InputError(
+            f"{self.path} has {size:,} bytes where {whose} {promised:,}: it is "
+            "truncated or damaged; tokenize the corpus again"
+        )
 
     def __len__(self) -> int:
         return self._length
@@ -142,11 +156,15 @@ class TokenFile:
         """Read it all: InputError for an id not below `vocab_size` or ids of another checksum."""
         digest = hashlib.sha256()
         for start in range(0, len(self), BLOCK):
-            ids = self[start:start + BLOCK]
+            ids = self[start : start + BLOCK]
             digest.update(ids)
             if vocab_size is not None and (largest := ids.max()) >= vocab_size:
-                raise InputError(f"{self.path} holds the id {largest}, but the vocabulary has "
-                                 f"{vocab_size:,}; use its tokenizer or tokenize the corpus again")
+                raise InputError(
+                    f"{self.path} holds the id {largest}, but the vocabulary has "
+                    f"{vocab_size:,}; use its tokenizer or tokenize the corpus again"
+                )
         if self.header and digest.digest() != self.header.checksum:
-            raise InputError(f"{self.path} is damaged: its ids do not have the checksum in its "
-                             "header; tokenize the corpus again")
+            raise InputError(
+                f"{self.path} is damaged: its ids do not have the checksum in its "
+                "header; tokenize the corpus again"
+            )

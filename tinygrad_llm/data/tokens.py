@@ -20,8 +20,9 @@ class Tokens:
     (18, array([18, 19]))
     """
 
-    def __init__(self, parts: Sequence[np.ndarray | TokenFile], start: int = 0,
-                 stop: int | None = None) -> None:
+    def __init__(
+        self, parts: Sequence[np.ndarray | TokenFile], start: int = 0, stop: int | None = None
+    ) -> None:
         self._parts = parts
         self._ends = list(accumulate(map(len, parts)))
         self._start = start
@@ -32,8 +33,9 @@ class Tokens:
         """The tokens of an integer array (n,)."""
         ids = np.asarray(ids)
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise InputError(f"token ids are one row of integers, not {ids.dtype} of shape "
-                             f"{ids.shape}")
+            raise InputError(
+                f"token ids are one row of integers, not {ids.dtype} of shape {ids.shape}"
+            )
         return cls([ids])
 
     def __len__(self) -> int:
@@ -50,15 +52,16 @@ class Tokens:
         while filled < len(ids):
             part = self._parts[number]
             inside = start + filled - (self._ends[number] - len(part))
-            piece = part[inside:inside + len(ids) - filled]
-            ids[filled:filled + len(piece)] = piece
+            piece = part[inside : inside + len(ids) - filled]
+            ids[filled : filled + len(piece)] = piece
             filled, number = filled + len(piece), number + 1
         return ids
 
     def split(self, fraction: float) -> tuple[Tokens, Tokens]:
         """(train, validation): the last `fraction` is for validation, 0.1 in nanoGPT."""
         if not 0 < fraction < 1:
-            raise InputError(f"a validation split of {fraction} is not between 0 and 1; "
-                             "0.1 is usual")
+            raise InputError(
+                f"a validation split of {fraction} is not between 0 and 1; 0.1 is usual"
+            )
         border = self._start + int(len(self) * (1 - fraction))
         return (Tokens(self._parts, self._start, border), Tokens(self._parts, border, self._stop))

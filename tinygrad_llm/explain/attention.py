@@ -56,8 +56,8 @@ def attention_svg(weights: np.ndarray, tokens: Sequence[str],
     keys = [visible(token) for token in tokens]
     rows = keys if queries is None else [visible(token) for token in queries]
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(keys)):
-        raise ValueError(f"weights of shape {weights.shape} for {len(rows)} queries and {len(keys)} "
-                         "tokens; (heads, queries, tokens) is needed")
+        raise ValueError(f"weights of shape {weights.shape} for {len(rows)} queries and "
+                         f"{len(keys)} tokens; (heads, queries, tokens) is needed")
     label = LETTER * max(map(len, (*rows, *keys)), default=0) + 10
     cell = min(24.0, max(11.0, 320 / max(len(keys), 1)))
     across = min(PER_LINE, max(len(weights), 1))

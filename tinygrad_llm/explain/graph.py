@@ -57,7 +57,7 @@ def graph_of(loss: Tensor, names: Names = ()) -> Graph:
         for leaf in leaves:
             if leaf not in number:
                 number[leaf] = len(boxes)
-                name, shape = labels(leaf), _shape(leaf.shape)
+                name, shape = _printable(labels(leaf)), _shape(leaf.shape)
                 hover = f"{name}, a leaf: {leaf.dtype} {shape}"
                 boxes.append(Box(name, shape, "leaf", hover, len(groups) - 1))
         number[node] = len(boxes)
@@ -113,6 +113,10 @@ def _operation(node: Node, labels: Labels, group: int) -> Box:
     hover = f"{labels.of(node)}   {place(node.op)}\n{formula(node.op)}"
     shapes = " ".join(map(_shape, node.shapes))
     return Box(labels.of(node), shapes, node.op.__module__.split(".")[-1], hover, group)
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in name)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -22,9 +22,9 @@ from tinygrad_llm.tensor_files import TensorFile, open_tensors, save_tensors
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 REFUSED = {
     "model.safetensors.index.json": "is in several files, which are not read; let transformers "
-                                    "join them: save_pretrained(folder, max_shard_size='99GB')",
+    "join them: save_pretrained(folder, max_shard_size='99GB')",
     "pytorch_model.bin": "is a pickle, which can run code and is never read; let transformers "
-                         "write it anew: save_pretrained(folder)",
+    "write it anew: save_pretrained(folder)",
 }
 
 

@@ -64,8 +64,13 @@ def slots(config: GPTConfig) -> Iterator[Slot]:
     for i in range(config.n_layer):
         for name, (parameter, units) in BLOCK.items():
             biased = config.bias and (config.qkv_bias or name != "attn.c_attn.bias")
-            yield Slot(f"h.{i}.{name}", f"h.{i}.{parameter}", tuple(n * width for n in units),
-                       len(units) == 2, biased or not name.endswith(".bias"))
+            yield Slot(
+                f"h.{i}.{name}",
+                f"h.{i}.{parameter}",
+                tuple(n * width for n in units),
+                len(units) == 2,
+                biased or not name.endswith(".bias"),
+            )
     yield Slot("ln_f.weight", "ln_f.weight", (width,), False, True)
     yield Slot("ln_f.bias", "ln_f.bias", (width,), False, config.bias)
     yield Slot(HEAD, HEAD, (config.vocab_size, width), False, not tied)
@@ -120,9 +125,16 @@ def to_config(config: GPTConfig) -> dict[str, Any]:
     """config.json for transformers, with two keys of ours that it ignores: bias and qkv_bias."""
     own = dataclasses.asdict(config)
     dropout = own.pop("dropout")
-    return {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", **own,
-            **dict.fromkeys(DROPOUTS, dropout), "n_inner": None, "activation_function": "gelu_new",
-            "bos_token_id": None, "eos_token_id": None}
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        **own,
+        **dict.fromkeys(DROPOUTS, dropout),
+        "n_inner": None,
+        "activation_function": "gelu_new",
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
 
 
 def from_config(document: Mapping[str, Any]) -> GPTConfig:
@@ -131,16 +143,20 @@ def from_config(document: Mapping[str, Any]) -> GPTConfig:
         raise InputError(f"model_type is {document.get('model_type')!r:.40}; only 'gpt2' is read")
     for key, known in IMPLEMENTED.items():
         if document.get(key, known[0]) not in known:
-            raise InputError(f"{key} is {document[key]!r:.40}, which is not implemented; "
-                             f"implemented: {' and '.join(map(repr, known))}")
+            raise InputError(
+                f"{key} is {document[key]!r:.40}, which is not implemented; "
+                f"implemented: {' and '.join(map(repr, known))}"
+            )
     for key in SIZES:
         if key not in document:
             raise InputError(f"{key} is missing")
     values = {key: document[key] for key in SIZES + OPTIONS if key in document}
     config = from_mapping(GPTConfig, values | {"dropout": _dropout(document)})
     if document.get("n_inner") not in (None, 4 * config.n_embd):
-        raise InputError(f"n_inner is {document['n_inner']!r:.40}; "
-                         f"only 4 n_embd = {4 * config.n_embd} is implemented")
+        raise InputError(
+            f"n_inner is {document['n_inner']!r:.40}; "
+            f"only 4 n_embd = {4 * config.n_embd} is implemented"
+        )
     if not 0 < config.layer_norm_epsilon < math.inf:
         raise InputError(f"layer_norm_epsilon is {config.layer_norm_epsilon}; it must be above 0")
     return config
@@ -150,6 +166,8 @@ def _dropout(document: Mapping[str, Any]) -> Any:
     """The one probability that stands for GPT-2's three."""
     values = [document.get(key, DROPOUT) for key in DROPOUTS]
     if any(value != values[0] for value in values):
-        raise InputError(f"{', '.join(DROPOUTS)} are {', '.join(map(repr, values)):.80}; "
-                         "one dropout for all three is implemented: make them equal")
+        raise InputError(
+            f"{', '.join(DROPOUTS)} are {', '.join(map(repr, values)):.80}; "
+            "one dropout for all three is implemented: make them equal"
+        )
     return values[0]

@@ -25,8 +25,9 @@ class Hypothesis(NamedTuple):
     score: float
 
 
-def beam_search(model: GPT, prompt: Sequence[int], config: GenerationConfig, *,
-                use_cache: bool = True) -> Hypothesis:
+def beam_search(
+    model: GPT, prompt: Sequence[int], config: GenerationConfig, *, use_cache: bool = True
+) -> Hypothesis:
     """The best of num_beams beams, and never worse than the greedy continuation.
 
     A wider search can lose the greedy path on the way, so a search with one beam, which follows it,
@@ -38,8 +39,9 @@ def beam_search(model: GPT, prompt: Sequence[int], config: GenerationConfig, *,
     return max(found, key=lambda hypothesis: hypothesis.score)
 
 
-def _search(decoder: Decoder, prompt: list[int], config: GenerationConfig,
-            width: int) -> Hypothesis:
+def _search(
+    decoder: Decoder, prompt: list[int], config: GenerationConfig, width: int
+) -> Hypothesis:
     """At each length the `width` likeliest texts go on; all that end there are compared."""
     texts, log_p = np.array([prompt]), np.zeros(1)  # (beams, tokens), (beams,)
     new, best = texts, Hypothesis([], -math.inf)
@@ -50,7 +52,7 @@ def _search(decoder: Decoder, prompt: list[int], config: GenerationConfig,
             row = int(np.argmax(totals[:, end]))
             score = _score(totals[row, end], length, config)
             if score > best.score:
-                best = Hypothesis([*texts[row, len(prompt):].tolist(), end], score)
+                best = Hypothesis([*texts[row, len(prompt) :].tolist(), end], score)
             totals[:, end] = -math.inf
         rows, tokens = _likeliest(totals, width)
         if not len(rows) or best.score >= _bound(totals[rows[0], tokens[0]], length, config):
@@ -59,11 +61,12 @@ def _search(decoder: Decoder, prompt: list[int], config: GenerationConfig,
         texts = np.concatenate([texts[rows], new], axis=1)
         decoder.reorder(rows)
     # No ended text beats the best of these: the last bound was its score.
-    return Hypothesis(texts[0, len(prompt):].tolist(), _score(log_p[0], length, config))
+    return Hypothesis(texts[0, len(prompt) :].tolist(), _score(log_p[0], length, config))
 
 
-def _log_probabilities(logits: np.ndarray, texts: np.ndarray,
-                       config: GenerationConfig) -> np.ndarray:
+def _log_probabilities(
+    logits: np.ndarray, texts: np.ndarray, config: GenerationConfig
+) -> np.ndarray:
     logits = logits.astype(np.float64)
     if config.repetition_penalty != 1:
         logits = sampling.repetition_penalty(logits, texts, config.repetition_penalty)

@@ -44,8 +44,10 @@ class Decoder:
             hidden = self._model.hidden(ids, cache=self._caches)
             logits = self._model.lm_head(hidden[:, -1]).data
         if not np.isfinite(logits).all():
-            raise InputError("the model's scores are not finite numbers: its weights are damaged "
-                             "or its training diverged; use an earlier checkpoint")
+            raise InputError(
+                "the model's scores are not finite numbers: its weights are damaged "
+                "or its training diverged; use an earlier checkpoint"
+            )
         return logits
 
     def reorder(self, rows: np.ndarray) -> None:

@@ -22,17 +22,24 @@ from tinygrad_llm.text import Tokenizer
 NOTHING = -1  # instead of a token: the row's prompt is still being read, or its text has ended
 
 
-def generate(model: GPT, prompts: Sequence[Sequence[int]], config: GenerationConfig, *,
-             rng: np.random.Generator | None = None,
-             use_cache: bool = True) -> Iterator[np.ndarray]:
+def generate(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    rng: np.random.Generator | None = None,
+    use_cache: bool = True,
+) -> Iterator[np.ndarray]:
     """Each step's new tokens (B,), NOTHING where a row has none, until every text has ended.
 
     A text ends with an id of config.eos_ids or after max_new_tokens. A single row draws from rng,
     row i of several from rng.spawn(B)[i], so each row gets the tokens that it would get alone.
     """
     if config.num_beams > 1:
-        raise InputError(f"num_beams is {config.num_beams}, and beam search ends with whole texts: "
-                         "call beam_search or complete")
+        raise InputError(
+            f"num_beams is {config.num_beams}, and beam search ends with whole texts: "
+            "call beam_search or complete"
+        )
     if config.temperature > 0 and rng is None:
         raise InputError(f"temperature {config.temperature} draws tokens: give a generator rng")
     texts = [checked_prompt(model, prompt) for prompt in prompts]
@@ -40,8 +47,12 @@ def generate(model: GPT, prompts: Sequence[Sequence[int]], config: GenerationCon
     return _steps(Decoder(model, use_cache=use_cache), texts, config, rngs)
 
 
-def _steps(decoder: Decoder, texts: list[list[int]], config: GenerationConfig,
-           rngs: Sequence[np.random.Generator | None]) -> Iterator[np.ndarray]:
+def _steps(
+    decoder: Decoder,
+    texts: list[list[int]],
+    config: GenerationConfig,
+    rngs: Sequence[np.random.Generator | None],
+) -> Iterator[np.ndarray]:
     """Read as far as every running text goes, choose for those that end there, drop the ended."""
     limits = [len(text) + config.max_new_tokens for text in texts]
     running, read = list(range(len(texts))), 0
@@ -54,14 +65,21 @@ def _steps(decoder: Decoder, texts: list[list[int]], config: GenerationConfig,
                 step[i] = choose(row, texts[i], config, rngs[i])
                 texts[i].append(int(step[i]))
         yield step
-        kept = [row for row, i in enumerate(running)
-                if len(texts[i]) < limits[i] and step[i] not in config.eos_ids]
+        kept = [
+            row
+            for row, i in enumerate(running)
+            if len(texts[i]) < limits[i] and step[i] not in config.eos_ids
+        ]
         running = [running[row] for row in kept]
         decoder.reorder(np.array(kept, int))
 
 
-def choose(logits: np.ndarray, ids: Sequence[int], config: GenerationConfig,
-           rng: np.random.Generator | None) -> int:
+def choose(
+    logits: np.ndarray,
+    ids: Sequence[int],
+    config: GenerationConfig,
+    rng: np.random.Generator | None,
+) -> int:
     """The token after ids, from the model's logits (V,). At temperature 0 rng is not used."""
     rows = logits[None].astype(np.float64)
     if config.repetition_penalty != 1:
@@ -73,8 +91,13 @@ def choose(logits: np.ndarray, ids: Sequence[int], config: GenerationConfig,
     return int(sampling.draw(rows, rng)[0])
 
 
-def generate_all(model: GPT, prompts: Sequence[Sequence[int]], config: GenerationConfig, *,
-                 rng: np.random.Generator | None = None) -> list[list[int]]:
+def generate_all(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    rng: np.random.Generator | None = None,
+) -> list[list[int]]:
     """The new tokens of each prompt, when all texts have ended."""
     texts: list[list[int]] = [[] for _ in prompts]
     for step in generate(model, prompts, config, rng=rng):
@@ -84,8 +107,14 @@ def generate_all(model: GPT, prompts: Sequence[Sequence[int]], config: Generatio
     return texts
 
 
-def complete(model: GPT, tokenizer: Tokenizer, prompt: str, config: GenerationConfig, *,
-             rng: np.random.Generator | None = None) -> Iterator[str]:
+def complete(
+    model: GPT,
+    tokenizer: Tokenizer,
+    prompt: str,
+    config: GenerationConfig,
+    *,
+    rng: np.random.Generator | None = None,
+) -> Iterator[str]:
     """The text after the prompt, in pieces as they are written (with beams: when all is written).
 
     It ends before a stop string, of which no part is shown, and before an id of config.eos_ids. An

@@ -20,9 +20,19 @@ FILE = "generation_config.json"
 DRAWING = ("temperature", "top_k", "top_p")
 TOP_K = 50  # transformers draws from so many tokens where its file says nothing
 WITHOUT_EFFECT = {  # keys of transformers' file that change no token here
-    "_from_model_config", "transformers_version", "bos_token_id", "pad_token_id", "use_cache",
-    "max_length", "early_stopping", "cache_implementation", "return_dict_in_generate",
-    "output_attentions", "output_hidden_states", "output_logits", "output_scores",
+    "_from_model_config",
+    "transformers_version",
+    "bos_token_id",
+    "pad_token_id",
+    "use_cache",
+    "max_length",
+    "early_stopping",
+    "cache_implementation",
+    "return_dict_in_generate",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
 }
 RANGES = sampling.RANGES | {
     "max_new_tokens": (int, "above 0", lambda x: x > 0),
@@ -82,15 +92,21 @@ def load_generation_config(folder: str | Path) -> GenerationConfig:
 def to_document(config: GenerationConfig) -> dict[str, Any]:
     """The file's object. transformers draws if do_sample is true, and wants no temperature of 0."""
     do_sample = config.temperature > 0 and config.num_beams == 1
-    values = {key: value for key, value in vars(config).items() if value not in (None, ())
-              and (do_sample or key not in DRAWING)}
+    values = {
+        key: value
+        for key, value in vars(config).items()
+        if value not in (None, ()) and (do_sample or key not in DRAWING)
+    }
     return {"do_sample": do_sample, **values}
 
 
 def from_document(document: Mapping[str, Any]) -> GenerationConfig:
     """The settings that the file means to transformers; what is not implemented is refused."""
-    values = {key: value for key, value in document.items()
-              if key not in WITHOUT_EFFECT and value is not None and value is not False}
+    values = {
+        key: value
+        for key, value in document.items()
+        if key not in WITHOUT_EFFECT and value is not None and value is not False
+    }
     do_sample, beams = values.pop("do_sample", False), values.get("num_beams", 1)
     if do_sample and beams != 1:
         raise InputError("do_sample with num_beams above 1 is not implemented; remove one of them")

@@ -19,7 +19,7 @@ def until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
         held += piece
         found = [(start + len(stop), start) for stop in stops if (start := held.find(stop)) >= 0]
         if found:
-            held = held[:min(found)[1]]
+            held = held[: min(found)[1]]
             break
         safe = len(held) - max((_begun(held, stop) for stop in stops), default=0)
         if safe:

@@ -27,21 +27,29 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     the heads again copies nothing.
     """
     check_attention(q, k, v, mask, dropout_p)
-    (b, h, t, d), s = q.shape, k.shape[2]
+    q, k, v = map(_without_gaps, (q, k, v))
+    (b, h, t, d), (g, s) = q.shape, k.shape[1:3]
+    groups = h // g
     scale = 1 / math.sqrt(max(d, 1)) if scale is None else scale
     settings = (np.array([t, s, d, is_causal, mask is not None, dropout_p > 0, *hash_settings(dropout_p, seed)]),
                 np.array([scale, 1 / (1 - dropout_p)], np.float32))
     mask = np.broadcast_to(True if mask is None else mask, (b, h, t, s))
     y, statistics = _heads_inside(q.shape), np.empty((b, h, t, 2), np.float32)
     inputs, threads = (*settings, q, k, v, mask, y, statistics), threads_for(q.size * s // _CHEAP)
-    run(attention_forward.heads, threads, *inputs, *_workspace(attention_forward.sizes(s, d), threads))
+    run(attention_forward.heads, threads, *inputs,
+        *_workspace(attention_forward.sizes(s, d), threads), groups)
 
     def backward(dy):
         gradients = _gradients(q.shape, k.shape)
         room = _workspace(attention_backward.sizes(t, d), threads)
-        run(attention_backward.heads, threads, *inputs, dy, *gradients, *room)
+        run(attention_backward.heads, threads, *inputs, _without_gaps(dy), *gradients, *room, groups)
         return gradients
     return y, backward
+
+
+def _without_gaps(x):
+    """x itself if the numbers of its rows lie side by side, else a copy."""
+    return x if x.strides[3] == FLOAT_BYTES or x.shape[3] < 2 else np.ascontiguousarray(x)
 
 
 def _heads_inside(shape):

@@ -8,13 +8,14 @@ from numba import njit
 from numpy import bool_, float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, columns_of, keep_factor, keys_seen, matrix_at,
-    pack_all_rows, pack_columns, pack_rows, packed_size, panels, places_of, problem_of, product, rows_of,
+    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, keep_factor, keys_seen, numbers_at, pack_columns,
+    pack_rows, pack_square, pack_wide, packed_size, places_of, problem_of, product, transpose,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
+from tinygrad_llm.kernels.parallel import Worker, array4, matrix, number, share
 from tinygrad_llm.kernels.polynomials import exp
-from tinygrad_llm.kernels.parallel import Worker, array4, share
-from tinygrad_llm.kernels.vectors import load, store
+from tinygrad_llm.kernels.simd import pointer
+from tinygrad_llm.kernels.vectors import load, spread, store
 
 _QUERIES, _KEYS = 96 // ROWS * ROWS, 4 * COLUMNS  # in a block
 _SQUARES = _KEYS * ROWS + SLACK
@@ -36,50 +37,61 @@ def sizes(queries, width):
 
 @Worker
 def heads(arguments, worker, workers):
-    """One worker's share: whole key heads, each with the query heads that it serves."""
-    problem, room = problem_of(arguments), places_of(arguments, 12, worker)
-    q, k, v = array4(arguments, 2, float32), array4(arguments, 3, float32), array4(arguments, 4, float32)
-    mask, y, statistics = array4(arguments, 5, bool_), array4(arguments, 6, float32), array4(arguments, 7, float32)
-    dy, dq = array4(arguments, 8, float32), array4(arguments, 9, float32)
-    dk, dv = array4(arguments, 10, float32), array4(arguments, 11, float32)
-    batch, count = k.shape[:2]
-    group = q.shape[1] // count
-    first, end = share(batch * count, worker, workers)
+    """One worker's share: whole key heads, each with the query heads that it serves.
+
+    Arguments: the problem (2), q, k, v, mask, y, statistics, dy, dq, dk, dv, scratch memory and its places.
+    """
+    problem, room, mask = problem_of(arguments), places_of(arguments, 12, worker), array4(arguments, 5, bool_)
+    groups = number(arguments, 14)
+    count = mask.shape[1] // groups
+    first, end = share(mask.shape[0] * count, worker, workers)
     for task in range(first, end):
         b, g = task // count, task % count
-        for h in range(g * group, (g + 1) * group):
-            _pack_queries(problem, q[b, h], dy[b, h], y[b, h], room)
+        k, v = matrix(arguments, 3, b, g), matrix(arguments, 4, b, g)
+        dk, dv = matrix(arguments, 10, b, g), matrix(arguments, 11, b, g)
+        for i in range(groups):
+            h = g * groups + i
+            _pack_queries(problem, matrix(arguments, 2, b, h), matrix(arguments, 8, b, h), matrix(arguments, 6, b, h), room)
+            statistics = matrix(arguments, 7, b, h)[0]
             for s in range(0, problem.keys, _KEYS):
-                _pack_keys(problem, k[b, g], v[b, g], room, s)
-                _visit_keys(problem, mask[b, h], statistics[b, h], room, task * group + h - g * group, s)
-                _write_columns(problem, room[_DK], problem.scale, dk[b, g, s:s + _KEYS], h > g * group)
-                _write_columns(problem, room[_DV], _ONE, dv[b, g, s:s + _KEYS], h > g * group)
-            _write_rows(problem, room[_DQ], dq[b, h])
+                _pack_keys(problem, k, v, room, s)
+                _visit_keys(problem, mask[b, h], statistics, room, task * groups + i, s)
+                _write_columns(problem, room[_DK], problem.scale, dk, s, i > 0)
+                _write_columns(problem, room[_DV], _ONE, dv, s, i > 0)
+            _write_rows(problem, room[_DQ], matrix(arguments, 9, b, h))
 
 
 @njit(**INNER)
 def _pack_queries(problem, q, dy, y, room):
     """Both packings of q and dy, delta = sum_d dy y of each query, and zeros for dq."""
-    pack_all_rows(room[_Q_ROWS], rows_of(q), problem.width)
-    pack_all_rows(room[_DY_ROWS], rows_of(dy), problem.width)
-    pack_all_rows(room[_Q_COLUMNS], columns_of(q), problem.queries)
-    pack_all_rows(room[_DY_COLUMNS], columns_of(dy), problem.queries)
-    delta = matrix_at(room[_DELTA], problem.queries, 1)
+    pack_rows(room[_Q_ROWS], q, problem.queries, problem.width)
+    pack_rows(room[_DY_ROWS], dy, problem.queries, problem.width)
+    pack_columns(room[_Q_COLUMNS], q, problem.queries, problem.width)
+    pack_columns(room[_DY_COLUMNS], dy, problem.queries, problem.width)
+    delta = pointer(room[_DELTA])
     for t in range(problem.queries):
-        delta[t, 0] = _ZERO
-        for d in range(problem.width):
-            delta[t, 0] += dy[t, d] * y[t, d]
-    matrix_at(room[_DQ], problem.queries + ROWS, _wide(problem))[:] = _ZERO
+        delta[t] = _dot(numbers_at(dy[0] + t * dy[1], problem.width), numbers_at(y[0] + t * y[1], problem.width))
+    _clear(room[_DQ], (problem.queries + ROWS) * _whole(problem.width, COLUMNS))
+
+
+@njit(fastmath=FASTMATH, **INNER)
+def _dot(a, b):
+    total = _ZERO
+    for d in range(a.size):
+        total += a[d] * b[d]
+    return total
 
 
 @njit(**INNER)
-def _wide(problem):
-    return panels(problem.width, COLUMNS) * COLUMNS
+def _clear(address, count):
+    for i in range(0, count, COLUMNS):
+        store(spread(_ZERO), address + i * FLOAT_BYTES)
 
 
 @njit(**INNER)
-def _tall(problem):
-    return panels(problem.width, ROWS) * ROWS
+def _whole(count, size):
+    """count, up to a multiple of size."""
+    return (count + size - 1) // size * size
 
 
 @njit(**INNER)
@@ -87,12 +99,14 @@ def _pack_keys(problem, k, v, room, s):
     """The keys and values of the block that begins with the s-th, and zeros for their dk and dv."""
     keys, width = min(_KEYS, problem.keys - s), problem.width
     for c in range(0, keys, COLUMNS):
-        pack_columns(room[_K_ROWS] + c * width * FLOAT_BYTES, rows_of(k), s + c, 0, width)
-        pack_columns(room[_V_ROWS] + c * width * FLOAT_BYTES, rows_of(v), s + c, 0, width)
+        place = c * width * FLOAT_BYTES
+        pack_wide(room[_K_ROWS] + place, k[0] + (s + c) * k[1], k[1], FLOAT_BYTES, keys - c, width)
+        pack_wide(room[_V_ROWS] + place, v[0] + (s + c) * v[1], v[1], FLOAT_BYTES, keys - c, width)
     for d in range(0, width, COLUMNS):
-        pack_columns(room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, columns_of(k), d, s, keys)
-    matrix_at(room[_DK], _tall(problem), _KEYS)[:] = _ZERO
-    matrix_at(room[_DV], _tall(problem), _KEYS)[:] = _ZERO
+        pack_wide(room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, k[0] + s * k[1] + d * FLOAT_BYTES, FLOAT_BYTES, k[1],
+                  width - d, keys)
+    _clear(room[_DK], _whole(width, ROWS) * _KEYS)
+    _clear(room[_DV], _whole(width, ROWS) * _KEYS)
 
 
 @njit(**INNER)
@@ -116,79 +130,75 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
     """A block of queries from the t-th on sees COLUMNS keys from the (s + c)-th on, the block's c-th."""
     width, count = problem.width, min(_QUERIES, problem.queries - t)
     start = max(_first_query(problem, s + c) - t, 0) // ROWS * ROWS  # the tiles before it are above the diagonal
-    if start >= count:
+    t, count = t + start, count - start
+    if count <= 0:
         return
-    for r in range(start, count, ROWS):
-        lines, tile = (t + r) * width * FLOAT_BYTES, r * TILE_ROW
-        product(room[_Q_ROWS] + lines, room[_K_ROWS] + c * width * FLOAT_BYTES, width,
-                room[_WEIGHTS] + tile, TILE_ROW, 0)
-        product(room[_DY_ROWS] + lines, room[_V_ROWS] + c * width * FLOAT_BYTES, width,
-                room[_DSCORES] + tile, TILE_ROW, 0)
-    scores, dscores = room[_WEIGHTS] + start * TILE_ROW, room[_DSCORES] + start * TILE_ROW
-    _softmax(problem.scale, scores, statistics[t + start:t + count])
-    weights = matrix_at(room[_WEIGHTS], count, COLUMNS)
-    _mask(problem, weights, mask, t, s + c, start)
-    delta = matrix_at(room[_DELTA], problem.queries, 1)[t:t + count, 0]
+    weights, dscores = room[_WEIGHTS], room[_DSCORES]
+    for r in range(0, count, ROWS):
+        lines = (t + r) * width * FLOAT_BYTES
+        panel = c * width * FLOAT_BYTES
+        product(room[_Q_ROWS] + lines, room[_K_ROWS] + panel, width, weights + r * TILE_ROW, TILE_ROW, 0)
+        product(room[_DY_ROWS] + lines, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0)
+    _softmax(problem, weights, pointer(statistics + 2 * t * FLOAT_BYTES), count)
+    _mask(problem, pointer(weights), mask, t, s + c, count)
+    delta = pointer(room[_DELTA] + t * FLOAT_BYTES)
     if problem.dropping:
-        _drop(problem, weights, matrix_at(room[_DSCORES], count, COLUMNS), delta, head, t, s + c, start)
+        _drop(problem, pointer(weights), pointer(dscores), delta, head, t, s + c, count)
     else:
-        _softmax_backward(scores, dscores, delta[start:])
+        _softmax_backward(weights, dscores, delta, count)
     for d in range(0, width, ROWS):
-        lines = (d * problem.queries + (t + start) * ROWS) * FLOAT_BYTES
-        place = (c * _tall(problem) + d * COLUMNS) * FLOAT_BYTES
-        product(room[_DY_COLUMNS] + lines, room[_WEIGHTS] + start * TILE_ROW, count - start,
-                room[_DV] + place, TILE_ROW, 1)
-        product(room[_Q_COLUMNS] + lines, room[_DSCORES] + start * TILE_ROW, count - start,
-                room[_DK] + place, TILE_ROW, 1)
-    operand = room[_DSCORES], TILE_ROW, FLOAT_BYTES, count
-    for r in range(start, count, ROWS):
-        pack_rows(room[_TRANSPOSED] + (r // ROWS * _SQUARES + c * ROWS) * FLOAT_BYTES, operand, r, 0, COLUMNS)
+        lines = (d * problem.queries + t * ROWS) * FLOAT_BYTES
+        place = (c * _whole(width, ROWS) + d * COLUMNS) * FLOAT_BYTES
+        product(room[_DY_COLUMNS] + lines, weights, count, room[_DV] + place, TILE_ROW, 1)
+        product(room[_Q_COLUMNS] + lines, dscores, count, room[_DK] + place, TILE_ROW, 1)
+    for r in range(0, count, ROWS):
+        square = room[_TRANSPOSED] + ((start + r) // ROWS * _SQUARES + c * ROWS) * FLOAT_BYTES
+        pack_square(square, dscores + r * TILE_ROW, count - r)
 
 
 @njit(fastmath=FASTMATH, **INNER)
-def _softmax(scale, scores, statistics):
+def _softmax(problem, scores, statistics, count):
     """The weights that forward made, in place of the scores."""
-    for r in range(len(statistics)):
-        largest, inverse = statistics[r, 0], statistics[r, 1]
-        store(exp(load(scores + r * TILE_ROW) * scale - largest) * inverse, scores + r * TILE_ROW)
+    for r in range(count):
+        largest, inverse = statistics[2 * r], statistics[2 * r + 1]
+        store(exp(load(scores + r * TILE_ROW) * problem.scale - largest) * inverse, scores + r * TILE_ROW)
 
 
 @njit(**INNER)
-def _mask(problem, weights, mask, t, s, start):
-    """0 where a query may not see a key; the weights are those of keys from the s-th on."""
+def _mask(problem, weights, mask, t, s, count):
+    """0 where a query, from the t-th on, may not see a key, from the s-th on."""
     if problem.causal:
-        for r in range(start, len(weights)):
+        for r in range(min(count, _first_query(problem, s + COLUMNS) - t)):
             for c in range(max(keys_seen(problem, t + r) - s, 0), COLUMNS):
-                weights[r, c] = _ZERO
+                weights[r * COLUMNS + c] = _ZERO
     if problem.masked:
-        for r in range(start, len(weights)):
+        for r in range(count):
             for c in range(min(COLUMNS, problem.keys - s)):
                 if not mask[t + r, s + c]:
-                    weights[r, c] = _ZERO
+                    weights[r * COLUMNS + c] = _ZERO
 
 
 @njit(fastmath=FASTMATH, **INNER)
-def _softmax_backward(weights, dweights, delta):
+def _softmax_backward(weights, dweights, delta, count):
     """dscores = weight (dweight - delta) in place of dweights."""
-    for r in range(len(delta)):
+    for r in range(count):
         place = r * TILE_ROW
         store(load(weights + place) * (load(dweights + place) - delta[r]), dweights + place)
 
 
 @njit(**INNER)
-def _drop(problem, weights, dweights, delta, head, t, s, start):
+def _drop(problem, weights, dweights, delta, head, t, s, count):
     """The same with dropout, which leaves of weights and dweights what it left in forward."""
-    for r in range(start, len(weights)):
-        for c in range(COLUMNS):
-            factor = keep_factor(problem, head, t + r, s + c)
-            dweights[r, c] = weights[r, c] * (dweights[r, c] * factor - delta[r])
-            weights[r, c] *= factor
+    for i in range(count * COLUMNS):
+        factor = keep_factor(problem, head, t + i // COLUMNS, s + i % COLUMNS)
+        dweights[i] = weights[i] * (dweights[i] * factor - delta[i // COLUMNS])
+        weights[i] *= factor
 
 
 @njit(**INNER)
 def _add_to_dq(problem, room, t, s, keys):
     """dq += dscores k for the block; a tile of queries takes the keys that its last query sees."""
-    wide = _wide(problem)
+    wide = _whole(problem.width, COLUMNS)
     for r in range(0, min(_QUERIES, problem.queries - t), ROWS):
         depth = min(keys_seen(problem, t + r + ROWS - 1) - s, keys)
         if depth > 0:
@@ -199,19 +209,22 @@ def _add_to_dq(problem, room, t, s, keys):
 
 
 @njit(**INNER)
-def _write_columns(problem, source, scale, target, add):
-    """target (keys, D) = or += scale times the panels (D, COLUMNS) at source."""
-    for s in range(len(target)):
-        panel = matrix_at(source + s // COLUMNS * _tall(problem) * TILE_ROW, problem.width, COLUMNS)
+def _write_columns(problem, sums, scale, target, s, add):
+    """The target's rows from the s-th on = or += scale times the panels (D, COLUMNS) of sums."""
+    tall = _whole(problem.width, ROWS)
+    for c in range(0, min(_KEYS, problem.keys - s), COLUMNS):
+        panel = sums + c * tall * FLOAT_BYTES
         for d in range(problem.width):
-            value = panel[d, s % COLUMNS] * scale
-            target[s, d] = target[s, d] + value if add else value
+            store(load(panel + d * TILE_ROW) * scale, panel + d * TILE_ROW)
+        rows = target[0] + (s + c) * target[1], target[1]
+        transpose(panel, rows, min(COLUMNS, problem.keys - s - c), problem.width, add)
 
 
 @njit(**INNER)
-def _write_rows(problem, source, target):
-    """dq (queries, D) from its padded sums."""
-    sums = matrix_at(source, problem.queries, _wide(problem))
+def _write_rows(problem, sums, dq):
+    """dq from its padded sums."""
+    wide = _whole(problem.width, COLUMNS)
     for t in range(problem.queries):
+        source, target = numbers_at(sums + t * wide * FLOAT_BYTES, wide), numbers_at(dq[0] + t * dq[1], problem.width)
         for d in range(problem.width):
-            target[t, d] = sums[t, d] * problem.scale
+            target[d] = source[d] * problem.scale

@@ -1,7 +1,6 @@
 """What attention's forward and backward share: the problem, packed matrices, and which weights are allowed.
 
-Addresses are integers that count bytes. An operand, as in gemm.py, is (address, bytes from line to line,
-bytes from k to k, lines).
+Addresses are integers that count bytes. A matrix is (address, bytes from row to row), its rows without gaps.
 """
 
 from typing import NamedTuple
@@ -11,10 +10,7 @@ from numba import carray, njit
 from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.compiling import INNER
-from tinygrad_llm.kernels.gemm import _address as address_of
-from tinygrad_llm.kernels.gemm import _pack_columns as pack_columns
-from tinygrad_llm.kernels.gemm import _pack_rows as pack_rows
-from tinygrad_llm.kernels.gemm import _panels as panels
+from tinygrad_llm.kernels.gemm import _pack_columns, _pack_rows
 from tinygrad_llm.kernels.parallel import line, number
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
@@ -56,28 +52,35 @@ def places_of(arguments, i, worker):
     return offsets + (number(arguments, i) + worker * offsets[offsets.size - 1])
 
 
-@njit(**INNER)
-def rows_of(matrix):
-    """The operand whose lines are the rows of a matrix; k runs over its columns."""
-    return address_of(matrix), matrix.strides[0], matrix.strides[1], matrix.shape[0]
-
-
-@njit(**INNER)
-def columns_of(matrix):
-    """The operand whose lines are the columns of a matrix; k runs over its rows."""
-    return address_of(matrix), matrix.strides[1], matrix.strides[0], matrix.shape[1]
-
-
-@njit(**INNER)
-def pack_all_rows(target, operand, depth):
-    """Every line of an operand, in panels (depth, ROWS) one after another."""
-    for i in range(0, operand[3], ROWS):
-        pack_rows(target + i * depth * FLOAT_BYTES, operand, i, 0, depth)
-
-
 def packed_size(lines, depth):
-    """Numbers that `pack_all_rows` may write."""
+    """Numbers that packing may write."""
     return -(-lines // ROWS) * ROWS * depth + SLACK
+
+
+@njit(**INNER)
+def pack_rows(target, matrix, count, width):
+    """The rows of a matrix, in panels (width, ROWS) one after another."""
+    for i in range(0, count, ROWS):
+        _pack_rows(target + i * width * FLOAT_BYTES, (matrix[0], matrix[1], FLOAT_BYTES, count), i, 0, width)
+
+
+@njit(**INNER)
+def pack_columns(target, matrix, count, width):
+    """The columns of a matrix, in panels (count, ROWS) one after another."""
+    for i in range(0, width, ROWS):
+        _pack_rows(target + i * count * FLOAT_BYTES, (matrix[0], FLOAT_BYTES, matrix[1], width), i, 0, count)
+
+
+@njit(**INNER)
+def pack_wide(target, first, stride, step, lines, depth):
+    """One panel (depth, COLUMNS) of the lines from address `first` on, `stride` bytes apart, numbers `step` apart."""
+    _pack_columns(target, (first, stride, step, lines), 0, 0, depth)
+
+
+@njit(**INNER)
+def pack_square(target, source, count):
+    """target (COLUMNS, ROWS) = transpose of source (ROWS, COLUMNS), of which `count` rows are there."""
+    _pack_rows(target, (source, TILE_ROW, FLOAT_BYTES, count), 0, 0, COLUMNS)
 
 
 @njit(**INNER)
@@ -87,9 +90,18 @@ def product(a, b, depth, c, c_stride, add):
 
 
 @njit(**INNER)
-def matrix_at(address, rows, columns):
-    """The numbers from an address on, as an array (rows, columns)."""
-    return carray(pointer(address), (rows, columns))
+def numbers_at(address, count):
+    """The numbers from an address on, as an array."""
+    return carray(pointer(address), count)
+
+
+@njit(**INNER)
+def transpose(source, target, count, width, add):
+    """The rows of a target matrix = or += the first columns of source (width, COLUMNS)."""
+    for c in range(count):
+        row, column = pointer(target[0] + c * target[1]), pointer(source + c * FLOAT_BYTES)
+        for d in range(width):
+            row[d] = row[d] + column[d * COLUMNS] if add else column[d * COLUMNS]
 
 
 @njit(**INNER)

@@ -1,7 +1,10 @@
 """The compiled twins of ops/matmul.py: every product, forward and backward, is ours (gemm.py)."""
 
+import math
+
 import numpy as np
 
+from tinygrad_llm.checks import check_linear, check_matmul
 from tinygrad_llm.kernels.gemm import gemm, products
 
 
@@ -11,6 +14,7 @@ def matmul(a, b, /):
     Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a row on
     the left, for a column on the right.
     """
+    check_matmul(a, b)
     rows = a[None, :] if a.ndim == 1 else a
     columns = b[:, None] if b.ndim == 1 else b
     y = _without_vectors(_multiply(rows, columns), a, b)
@@ -38,15 +42,14 @@ def linear(x, weight, bias, /):
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    if x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: x of shape {x.shape} has width {x.shape[-1]}, "
-                         f"but the weight of shape {weight.shape} takes {weight.shape[1]}")
+    check_linear(x, weight)
     n, k = weight.shape
-    x_rows = x.reshape(-1, k)
+    rows = math.prod(x.shape[:-1])  # -1 would be ambiguous where K or N is 0
+    x_rows = x.reshape(rows, k)
     y = gemm(x_rows, weight.T, bias=bias).reshape(*x.shape[:-1], n)
 
     def backward(dy, needs):
-        dy_rows = dy.reshape(-1, n)
+        dy_rows = dy.reshape(rows, n)
         return (gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
                 gemm(dy_rows.T, x_rows) if needs[1] else None,
                 gemm(np.ones((1, len(dy_rows)), np.float32), dy_rows)[0] if needs[2] else None)
@@ -55,8 +58,6 @@ def linear(x, weight, bias, /):
 
 def _multiply(a, b):
     """a (..., M, K) times b (..., K, N), with leading axes that broadcast."""
-    if a.shape[-1] != b.shape[-2]:
-        raise ValueError(f"matmul: {a.shape} times {b.shape} does not fit: {a.shape[-1]} is not {b.shape[-2]}")
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty(lead + (a.shape[-2], b.shape[-1]), np.float32)
     if y.size:

@@ -108,6 +108,13 @@ def array4(arguments, i, dtype):
         (arguments[slot + 5], arguments[slot + 6], arguments[slot + 7], arguments[slot + 8]))
 
 
+@njit(**INNER)
+def matrix(arguments, i, first, second):
+    """(address, bytes from row to row) of matrix [first, second] of the i-th argument, an array of four axes."""
+    slot = i * _SLOT
+    return arguments[slot] + first * arguments[slot + 5] + second * arguments[slot + 6], arguments[slot + 7]
+
+
 @intrinsic
 def _pointer(typing, address):
     def generate(context, builder, signature, arguments):

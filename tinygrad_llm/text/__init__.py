@@ -14,8 +14,16 @@ from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.streams import chunks
 from tinygrad_llm.text.tokenizer import StreamDecoder, Tokenizer, token_lengths
 
-__all__ = ["BPETokenizer", "ByteTokenizer", "CharTokenizer", "StreamDecoder", "Tokenizer", "chunks",
-           "load_tokenizer", "token_lengths"]
+__all__ = [
+    "BPETokenizer",
+    "ByteTokenizer",
+    "CharTokenizer",
+    "StreamDecoder",
+    "Tokenizer",
+    "chunks",
+    "load_tokenizer",
+    "token_lengths",
+]
 
 _CLASSES = {cls.kind: cls for cls in (BPETokenizer, ByteTokenizer, CharTokenizer)}
 

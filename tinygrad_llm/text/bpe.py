@@ -41,9 +41,16 @@ class BPETokenizer(Tokenizer):
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
-    def train(cls, texts_or_path: str | Path | TextIO | Iterable[str | Path], vocab_size: int, *,
-              pattern: str = "gpt2", special_tokens: Sequence[str] = (), min_frequency: int = 0,
-              progress: Progress | None = None) -> BPETokenizer:
+    def train(
+        cls,
+        texts_or_path: str | Path | TextIO | Iterable[str | Path],
+        vocab_size: int,
+        *,
+        pattern: str = "gpt2",
+        special_tokens: Sequence[str] = (),
+        min_frequency: int = 0,
+        progress: Progress | None = None,
+    ) -> BPETokenizer:
         """Learn a vocabulary of `vocab_size`: 256 bytes, the merges, then the special tokens.
 
         `texts_or_path` is the path of a UTF-8 file, an open file, or an iterable of texts (str,
@@ -56,22 +63,29 @@ class BPETokenizer(Tokenizer):
         special = number_special(special_tokens, 256)
         limit = vocab_size - 256 - len(special)
         if limit < 0:
-            raise InputError(f"vocab_size {vocab_size} is too small: 256 bytes and {len(special)} "
-                             f"special tokens need at least {vocab_size - limit}")
+            raise InputError(
+                f"vocab_size {vocab_size} is too small: 256 bytes and {len(special)} "
+                f"special tokens need at least {vocab_size - limit}"
+            )
         bytes_alone = {bytes([byte]): i for i, byte in enumerate(BYTE_ORDER)}
         Contents("bpe", bytes_alone, special, pattern=pattern)  # refuses bad names before the work
         counts = count_pieces(texts(texts_or_path), pattern, progress)
         if not counts:
             raise InputError("there is no text to train a tokenizer on; give at least a character")
-        tokens, merges = learn_merges(counts, limit, min_frequency=min_frequency,
-                                      reserved=special, progress=progress)
+        tokens, merges = learn_merges(
+            counts, limit, min_frequency=min_frequency, reserved=special, progress=progress
+        )
         vocabulary = {token: i for i, token in enumerate(tokens)}
         special = number_special(special, len(tokens))
         return cls(Contents("bpe", vocabulary, special, merges, pattern))
 
     @classmethod
-    def from_gpt2(cls, encoder_json: str | Path, vocab_bpe: str | Path,
-                  special_tokens: Sequence[str] = ("<|endoftext|>",)) -> BPETokenizer:
+    def from_gpt2(
+        cls,
+        encoder_json: str | Path,
+        vocab_bpe: str | Path,
+        special_tokens: Sequence[str] = ("<|endoftext|>",),
+    ) -> BPETokenizer:
         """From GPT-2's two files; `special_tokens` names those entries that no text may yield."""
         return cls(gpt2_files.read(encoder_json, vocab_bpe, special_tokens))
 

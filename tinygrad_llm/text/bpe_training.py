@@ -21,8 +21,9 @@ Progress = Callable[[str, int, int | None], object]
 BYTE_ID = {byte: i for i, byte in enumerate(BYTE_ORDER)}
 
 
-def count_pieces(texts: Iterable[str], pattern: str,
-                 progress: Progress | None = None) -> Counter[str]:
+def count_pieces(
+    texts: Iterable[str], pattern: str, progress: Progress | None = None
+) -> Counter[str]:
     """How often each piece occurs; calls `progress("count", characters, None)` after each text."""
     split = splitter(pattern)
     counts, read = Counter(), 0
@@ -34,9 +35,14 @@ def count_pieces(texts: Iterable[str], pattern: str,
     return counts
 
 
-def learn_merges(counts: Mapping[str, int], limit: int, *, min_frequency: int = 0,
-                 reserved: Collection[str] = (), progress: Progress | None = None
-                 ) -> tuple[list[bytes], list[Pair]]:
+def learn_merges(
+    counts: Mapping[str, int],
+    limit: int,
+    *,
+    min_frequency: int = 0,
+    reserved: Collection[str] = (),
+    progress: Progress | None = None,
+) -> tuple[list[bytes], list[Pair]]:
     """All tokens (first the bytes in BYTE_ORDER) and up to `limit` merges; the i-th makes 256 + i.
 
     The next pair is the one that occurs most often in the pieces; of equals, the one with the

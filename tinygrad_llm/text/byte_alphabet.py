@@ -34,5 +34,7 @@ def unspell(spelling: str) -> bytes:
     try:
         return bytes(map(_BYTE.__getitem__, spelling))
     except KeyError as error:
-        raise InputError(f"token {spelling!r:.60}: {error.args[0]!r} stands for no byte in the "
-                         "byte-level alphabet") from None
+        raise InputError(
+            f"token {spelling!r:.60}: {error.args[0]!r} stands for no byte in the "
+            "byte-level alphabet"
+        ) from None

@@ -26,8 +26,11 @@ class CharTokenizer(Tokenizer):
         self._ids = {token.decode(): index for token, index in contents.vocabulary.items()}
 
     @classmethod
-    def train(cls, texts_or_path: str | Path | TextIO | Iterable[str | Path],
-              special_tokens: Sequence[str] = ()) -> CharTokenizer:
+    def train(
+        cls,
+        texts_or_path: str | Path | TextIO | Iterable[str | Path],
+        special_tokens: Sequence[str] = (),
+    ) -> CharTokenizer:
         """A vocabulary of all characters of the path of a UTF-8 file, an open file, or texts."""
         found: set[str] = set()
         for text in texts(texts_or_path):
@@ -44,10 +47,12 @@ class CharTokenizer(Tokenizer):
             return super().encode(text, allowed_special)
         except KeyError as error:
             character = error.args[0]
-        raise InputError(f"character {character!r} (U+{ord(character):04X}) at position "
-                         f"{well_formed(text).find(character)} is not in the vocabulary of "
-                         f"{len(self._ids)} characters; train the tokenizer on text that holds it, "
-                         "or use ByteTokenizer or BPETokenizer, which know every text")
+        raise InputError(
+            f"character {character!r} (U+{ord(character):04X}) at position "
+            f"{well_formed(text).find(character)} is not in the vocabulary of "
+            f"{len(self._ids)} characters; train the tokenizer on text that holds it, "
+            "or use ByteTokenizer or BPETokenizer, which know every text"
+        )
 
     def _encode_ordinary(self, text: str) -> list[int]:
         return list(map(self._ids.__getitem__, text))

@@ -85,8 +85,10 @@ def _check_ids(vocabulary: Mapping[bytes, int], special_tokens: Mapping[str, int
     owners: dict[int, bytes | str] = {}
     for token, index in [*vocabulary.items(), *special_tokens.items()]:
         if type(index) is not int or not 0 <= index < total:
-            raise InputError(f"token {token!r:.60} has the id {index!r:.40}, "
-                             f"but {total} tokens need the ids 0 to {total - 1}")
+            raise InputError(
+                f"token {token!r:.60} has the id {index!r:.40}, "
+                f"but {total} tokens need the ids 0 to {total - 1}"
+            )
         if index in owners:
             raise InputError(f"id {index} belongs to both {owners[index]!r:.60} and {token!r:.60}")
         owners[index] = token
@@ -100,15 +102,19 @@ def _check_special(contents: Contents) -> None:
         if any("\ud800" <= character <= "\udfff" for character in name):
             raise InputError(f"special token {name!r:.60} holds a surrogate, which is not Unicode")
         if name in spellings:
-            raise InputError(f"the special token {name!r:.60} is an ordinary token too; "
-                             f"choose a name that no text holds, such as '<|{name:.20}|>'")
+            raise InputError(
+                f"the special token {name!r:.60} is an ordinary token too; "
+                f"choose a name that no text holds, such as '<|{name:.20}|>'"
+            )
 
 
 def _check_bpe(contents: Contents) -> None:
     splitter(contents.pattern)
     if missing := {bytes([byte]) for byte in range(256)} - contents.vocabulary.keys():
-        raise InputError(f"{len(missing)} of the 256 single bytes are no tokens, "
-                         f"{min(missing)!r} for one; a byte-level vocabulary needs them all")
+        raise InputError(
+            f"{len(missing)} of the 256 single bytes are no tokens, "
+            f"{min(missing)!r} for one; a byte-level vocabulary needs them all"
+        )
     tokens, seen = {index: token for token, index in contents.vocabulary.items()}, set()
     for pair in contents.merges:
         left, right = (tokens[index] for index in pair)

@@ -11,14 +11,17 @@ from tinygrad_llm.text.byte_alphabet import unspell
 from tinygrad_llm.text.contents import Contents, merge_ids, number_special
 
 
-def read(encoder_json: str | Path, vocab_bpe: str | Path,
-         special_tokens: Sequence[str]) -> Contents:
+def read(
+    encoder_json: str | Path, vocab_bpe: str | Path, special_tokens: Sequence[str]
+) -> Contents:
     """The tokenizer of the two files; InputError where they are malformed or do not fit."""
     ids, lines = read_json_object(encoder_json), _lines(Path(vocab_bpe))
     names = number_special(special_tokens, 0)
     if missing := [name for name in names if name not in ids]:
-        raise InputError(f"{encoder_json} has no token {missing[0]!r}; "
-                         "name the special tokens that it holds: special_tokens=[...]")
+        raise InputError(
+            f"{encoder_json} has no token {missing[0]!r}; "
+            "name the special tokens that it holds: special_tokens=[...]"
+        )
     special = {name: ids.pop(name) for name in names}
     try:
         vocabulary = {unspell(spelling): index for spelling, index in ids.items()}

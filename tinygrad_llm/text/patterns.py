@@ -15,7 +15,7 @@ from tinygrad_llm.errors import suggest
 PATTERNS = {
     "gpt2": r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""",
     "llama3": r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
-              r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
+    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""",
 }
 
 
@@ -29,4 +29,5 @@ def splitter(name: str) -> Callable[[str], list[str]]:
     if name not in PATTERNS:
         raise suggest(name, PATTERNS, "split pattern")
     import regex
+
     return regex.compile(PATTERNS[name]).findall

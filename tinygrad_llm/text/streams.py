@@ -70,7 +70,7 @@ def _blocks(source: TextIO | Iterable[str], size: int) -> Iterator[str]:
         if not isinstance(part, str):
             raise InputError(f"a text must be str, not {type(part).__name__}")
         for start in range(0, len(part), size):
-            pending.append(part[start:start + size])
+            pending.append(part[start : start + size])
             length += len(pending[-1])
             if length >= size:
                 yield "".join(pending)

@@ -33,8 +33,10 @@ class Tokenizer:
         """
         contents = tokenizer_json.read(path)
         if contents.kind != cls.kind:
-            raise InputError(f"{path} holds a tokenizer of the kind {contents.kind!r}, "
-                             f"not {cls.kind!r}; load_tokenizer reads every kind")
+            raise InputError(
+                f"{path} holds a tokenizer of the kind {contents.kind!r}, "
+                f"not {cls.kind!r}; load_tokenizer reads every kind"
+            )
         return cls.from_contents(contents)
 
     @classmethod
@@ -64,7 +66,7 @@ class Tokenizer:
             return self._encode_ordinary(text)
         ids, start = [], 0
         for match in _finder(names).finditer(text):
-            ids += self._encode_ordinary(text[start:match.start()])
+            ids += self._encode_ordinary(text[start : match.start()])
             ids.append(self.contents.special_tokens[match[0]])
             start = match.end()
         return ids + self._encode_ordinary(text[start:])
@@ -83,8 +85,9 @@ class Tokenizer:
     def _encode_ordinary(self, text: str) -> list[int]:
         raise NotImplementedError
 
-    def encode_batch(self, texts: Iterable[str],
-                     allowed_special: Collection[str] | str = ()) -> list[list[int]]:
+    def encode_batch(
+        self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
+    ) -> list[list[int]]:
         """`encode` of each text."""
         return [self.encode(text, allowed_special) for text in texts]
 
@@ -95,8 +98,9 @@ class Tokenizer:
         except TypeError:
             raise InputError(f"an id is an integer, not {index!r:.60}") from None
         if not 0 <= number < self.vocab_size:
-            raise InputError(f"id {number} is not in the vocabulary, "
-                             f"whose ids are 0 to {self.vocab_size - 1}")
+            raise InputError(
+                f"id {number} is not in the vocabulary, whose ids are 0 to {self.vocab_size - 1}"
+            )
         return self.contents.tokens[number]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:

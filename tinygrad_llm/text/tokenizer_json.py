@@ -23,8 +23,12 @@ _ANY = object()
 _ABSENT = (None,)
 _NO = (None, False)
 _FLAG = (None, False, True)
-_EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated",
-                   "invert": False}
+_EACH_CHARACTER = {
+    "type": "Split",
+    "pattern": {"Regex": r"[\s\S]"},
+    "behavior": "Isolated",
+    "invert": False,
+}
 
 
 def write(path: str | Path, contents: Contents) -> None:
@@ -53,7 +57,9 @@ def to_json(contents: Contents) -> dict[str, Any]:
     characters = contents.kind == "characters"
     special = [_added_token(name, index) for name, index in contents.special_tokens.items()]
     return {
-        "version": "1.0", "truncation": None, "padding": None,
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
         "added_tokens": sorted(special, key=lambda token: token["id"]),
         "normalizer": None,
         "pre_tokenizer": _EACH_CHARACTER if characters else _pre_tokenizer(contents.pattern),
@@ -77,8 +83,12 @@ def _pre_tokenizer(pattern: str | None) -> dict[str, Any]:
 
 def _byte_level(use_regex: bool) -> dict[str, Any]:
     """`use_regex` splits by GPT-2's pattern."""
-    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-            "use_regex": use_regex}
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": use_regex,
+    }
 
 
 def _model(contents: Contents) -> dict[str, Any]:
@@ -89,16 +99,35 @@ def _model(contents: Contents) -> dict[str, Any]:
         return {"type": "WordLevel", "vocab": ids, "unk_token": ""}
     spellings = list(ids)
     merges = [[spellings[left], spellings[right]] for left, right in contents.merges]
-    return {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-            "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
-            "ignore_merges": False, "vocab": ids, "merges": merges}
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": ids,
+        "merges": merges,
+    }
 
 
 def from_json(document: Mapping[str, Any]) -> Contents:
     """The tokenizer that `document` describes; an InputError names the part that is not ours."""
-    _require("tokenizer.json", document, version=("1.0",), truncation=_ABSENT, padding=_ABSENT,
-             added_tokens=_ANY, normalizer=_ABSENT, pre_tokenizer=_ANY, post_processor=_ANY,
-             decoder=_ANY, model=_ANY)
+    _require(
+        "tokenizer.json",
+        document,
+        version=("1.0",),
+        truncation=_ABSENT,
+        padding=_ABSENT,
+        added_tokens=_ANY,
+        normalizer=_ABSENT,
+        pre_tokenizer=_ANY,
+        post_processor=_ANY,
+        decoder=_ANY,
+        model=_ANY,
+    )
     _require_no_additions(document.get("post_processor"))
     special = _special_tokens(document.get("added_tokens", []))
     model = document.get("model")
@@ -113,9 +142,20 @@ def from_json(document: Mapping[str, Any]) -> Contents:
 def _from_bpe(document: Mapping[str, Any], special: Mapping[str, int]) -> Contents:
     model = document["model"]
     # Every byte is a token, so what stands for unknown ones (unk_token, fuse_unk) is never used.
-    _require("model", model, type=("BPE",), dropout=(None, 0.0), unk_token=_ANY,
-             continuing_subword_prefix=(None, ""), end_of_word_suffix=(None, ""),
-             fuse_unk=_FLAG, byte_fallback=_NO, ignore_merges=_NO, vocab=_ANY, merges=_ANY)
+    _require(
+        "model",
+        model,
+        type=("BPE",),
+        dropout=(None, 0.0),
+        unk_token=_ANY,
+        continuing_subword_prefix=(None, ""),
+        end_of_word_suffix=(None, ""),
+        fuse_unk=_FLAG,
+        byte_fallback=_NO,
+        ignore_merges=_NO,
+        vocab=_ANY,
+        merges=_ANY,
+    )
     _require_byte_level("decoder", document.get("decoder"), _FLAG, _FLAG)
     pattern = _pattern(document.get("pre_tokenizer"))
     ids = _ordinary(model, special)
@@ -129,8 +169,11 @@ def _from_bpe(document: Mapping[str, Any], special: Mapping[str, int]) -> Conten
 def _from_word_level(document: Mapping[str, Any], special: Mapping[str, int]) -> Contents:
     model = document["model"]
     _require("model", model, type=("WordLevel",), vocab=_ANY, unk_token=_ANY)
-    _require("pre_tokenizer", document.get("pre_tokenizer"),
-             **{key: (value,) for key, value in _EACH_CHARACTER.items()})
+    _require(
+        "pre_tokenizer",
+        document.get("pre_tokenizer"),
+        **{key: (value,) for key, value in _EACH_CHARACTER.items()},
+    )
     _require("decoder", document.get("decoder"), type=("Fuse",))
     ids, unknown = _ordinary(model, special), model.get("unk_token")
     if not isinstance(unknown, str) or unknown in ids or unknown in special:
@@ -143,8 +186,17 @@ def _from_word_level(document: Mapping[str, Any], special: Mapping[str, int]) ->
 def _special_tokens(added: object) -> dict[str, int]:
     special: dict[str, int] = {}
     for token in _list("added_tokens", added):
-        _require("added_tokens", token, id=_ANY, content=_ANY, single_word=_NO, lstrip=_NO,
-                 rstrip=_NO, normalized=_FLAG, special=(True,))
+        _require(
+            "added_tokens",
+            token,
+            id=_ANY,
+            content=_ANY,
+            single_word=_NO,
+            lstrip=_NO,
+            rstrip=_NO,
+            normalized=_FLAG,
+            special=(True,),
+        )
         name = token.get("content")
         if not isinstance(name, str) or name in special:
             raise InputError(f"added_tokens: content {name!r:.60} is no text, or there twice")
@@ -159,8 +211,10 @@ def _ordinary(model: Mapping[str, Any], special: Mapping[str, int]) -> dict[str,
         raise InputError(f"model: vocab is an object of names and ids, not {vocab!r:.60}")
     for name, index in special.items():
         if vocab.get(name, index) != index:
-            raise InputError(f"special token {name!r:.60} has the id {index!r:.40} in "
-                             f"added_tokens, but {vocab[name]!r:.40} in vocab")
+            raise InputError(
+                f"special token {name!r:.60} has the id {index!r:.40} in "
+                f"added_tokens, but {vocab[name]!r:.40} in vocab"
+            )
     return {name: index for name, index in vocab.items() if name not in special}
 
 
@@ -176,16 +230,29 @@ def _pattern(pre_tokenizer: object) -> str | None:
     if len(parts) != 2:
         raise InputError(f"pre_tokenizer: a sequence of {len(parts)} parts is not supported")
     expressions = [{"Regex": expression} for expression in PATTERNS.values()]
-    _require("pre_tokenizer", parts[0], type=("Split",), pattern=expressions,
-             behavior=("Isolated",), invert=(False,))
+    _require(
+        "pre_tokenizer",
+        parts[0],
+        type=("Split",),
+        pattern=expressions,
+        behavior=("Isolated",),
+        invert=(False,),
+    )
     _require_byte_level("pre_tokenizer", parts[1], (False,), (False,))
     return list(PATTERNS)[expressions.index(parts[0]["pattern"])]
 
 
-def _require_byte_level(where: str, part: object, add_prefix_space: Sequence,
-                        use_regex: Sequence) -> None:
-    _require(where, part, type=("ByteLevel",), add_prefix_space=add_prefix_space,
-             trim_offsets=_ANY, use_regex=use_regex)
+def _require_byte_level(
+    where: str, part: object, add_prefix_space: Sequence, use_regex: Sequence
+) -> None:
+    _require(
+        where,
+        part,
+        type=("ByteLevel",),
+        add_prefix_space=add_prefix_space,
+        trim_offsets=_ANY,
+        use_regex=use_regex,
+    )
 
 
 def _require_no_additions(post_processor: object) -> None:
@@ -194,8 +261,14 @@ def _require_no_additions(post_processor: object) -> None:
         return
     if isinstance(post_processor, dict) and post_processor.get("type") == "ByteLevel":
         return _require_byte_level("post_processor", post_processor, _FLAG, _FLAG)
-    _require("post_processor", post_processor, type=("TemplateProcessing",), pair=_ANY,
-             single=([{"Sequence": {"id": "A", "type_id": 0}}],), special_tokens=({},))
+    _require(
+        "post_processor",
+        post_processor,
+        type=("TemplateProcessing",),
+        pair=_ANY,
+        single=([{"Sequence": {"id": "A", "type_id": 0}}],),
+        special_tokens=({},),
+    )
 
 
 def _require(where: str, part: object, **allowed: Any) -> None:
