@@ -1,6 +1,7 @@
 """The public names. The README has the map of the house; every formula is in `ops`."""
 
-from tinygrad_llm import kernels as _compiled  # noqa: F401  (loaded first: the name is then the switch's)
+# Loaded first, so that the name `kernels` is then that of the switch, not of the room.
+from tinygrad_llm import kernels as _compiled  # noqa: F401
 from tinygrad_llm.explain.gradcheck import gradcheck
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.tensor import Tensor, no_grad

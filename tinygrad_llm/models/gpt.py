@@ -60,7 +60,7 @@ PRESETS = {
     "char-cpu": GPTConfig(
         vocab_size=65, n_positions=64, n_layer=4, n_head=4, n_embd=128, bias=False
     ),
-    "default": GPTConfig(vocab_size=2048, n_positions=128, n_layer=4, n_head=4, n_embd=192),
+    "default": GPTConfig(vocab_size=2048, n_positions=128, n_layer=4, n_head=4, n_embd=128),
 }
 
 
