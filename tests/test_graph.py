@@ -92,7 +92,7 @@ def test_no_boxes_overlap_and_every_arrow_points_down(layers):
     graph = gpt(layers)
     layout = _Layout(graph)
     corners = [layout.corner(i) for i in range(len(graph.boxes))]
-    assert len(set(corners)) == len(corners)
+    assert len(set(corners)) == len(corners) and min(layout.rows) == min(layout.columns) == 0
     width, height = layout.size()
     assert all(0 <= x and x + layout.box_width <= width and y + BOX_HEIGHT <= height
                for x, y in corners)

@@ -42,6 +42,8 @@ def test_an_infinite_loss_names_the_overflow():
 def test_an_infinite_gradient_names_its_birth():
     x = leaf(0.0, 4.0)
     assert "an infinity was born in the backward of sqrt" in diagnose(lambda: F.sqrt(x).sum())
+    older = leaf(1.0) * 2  # whose gradient is finite and comes last
+    assert "the backward of sqrt" in diagnose(lambda: (older + F.sqrt(x)).sum())
 
 
 def test_a_nan_that_came_in_is_told_from_one_that_was_born():
@@ -58,6 +60,12 @@ def test_masks_and_harmless_overflows_are_no_defect():
     assert diagnose(lambda: F.exp(x).sum()) is None
     frozen = Tensor(np.array([300.0, 1.0, 1.0], np.float32))
     assert diagnose(lambda: (x / F.exp(frozen)).sum()) is None
+
+
+def test_a_mask_is_not_taken_for_the_overflow_that_follows_it():
+    x, mask = leaf(1.0, 200.0), np.array([True, False])
+    assert "born in exp" in diagnose(
+        lambda: (F.softmax(F.masked_fill(x, mask, -np.inf)) * F.exp(x)).sum())
 
 
 def test_a_row_of_which_everything_is_masked():

@@ -44,11 +44,14 @@ def check_matmul(a, b):
         raise ValueError(f"matmul: {a.shape} times {b.shape} does not fit: {columns} is not {rows}")
 
 
-def check_linear(x, weight):
-    """Raise where x's last axis does not fit the weight."""
+def check_linear(x, weight, bias):
+    """Raise where x's last axis or the bias does not fit the weight."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: x of shape {x.shape} does not fit the weight of shape "
                          f"{weight.shape}; x (..., K) needs a weight (N, K)")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: a bias of shape {bias.shape} does not fit the weight of shape "
+                         f"{weight.shape}; a weight (N, K) needs a bias (N,)")
 
 
 def check_norm(name, x, weight, bias):

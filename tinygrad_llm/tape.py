@@ -134,12 +134,12 @@ def _pass_on(node: Node, gradients: tuple, waiting: list) -> None:
         if parent is None:
             continue
         shape = parent[0].shapes[parent[1]] if isinstance(parent, tuple) else parent.shape
-        if gradient is None or not _fits(gradient.shape, shape):
+        if gradient is None or gradient.shape != shape and not _fits(gradient.shape, shape):
             got = None if gradient is None else f"a gradient of shape {gradient.shape}"
             raise ValueError(f"the backward of {node.op.__name__} gave {got} for operand {i} "
                              f"of shape {shape}")
-        holders = sum(gradient is array for array in (*node.dys, *gradients))
-        _deliver(parent, unbroadcast(gradient, shape), holders == 1, waiting)
+        fresh = sum(gradient is array for array in (*node.dys, *gradients)) == 1
+        _deliver(parent, unbroadcast(gradient, shape), fresh, waiting)
 
 
 def _deliver(destination: Destination, gradient: np.ndarray, fresh: bool, waiting: list) -> None:

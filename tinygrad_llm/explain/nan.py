@@ -56,7 +56,7 @@ class Infinities:
                 raise NaNFound(f"a NaN came in with {name} of {where}: {described}")
         for name, y in outputs:
             if np.isnan(y).any():
-                before = self.backward or self.forward
+                before = self.forward or self.backward
                 raise NaNFound(f"the NaN was born in {where}: {_count(name, y, np.isnan(y))} from "
                                f"{described}{'; before it, ' if before else ''}{before or ''}")
             if np.isinf(y).any() and all(np.isfinite(x).all() for _, x in held):

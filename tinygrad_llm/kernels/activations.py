@@ -1,4 +1,4 @@
-"""The compiled twins of ops/activations.py: GELU and SiLU in one pass over memory, forward and backward."""
+"""The compiled twins of ops/activations.py: GELU and SiLU in one pass over memory."""
 
 import math
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy import float32
 
 from tinygrad_llm.checks import check_choice
-from tinygrad_llm.kernels.parallel import Worker, line, number, part, run, threads_for
+from tinygrad_llm.kernels.parallel import Worker, as_line, line, number, part, run, threads_for
 from tinygrad_llm.kernels.polynomials import exp, normal_tail, sigmoid
 
 _SILU, _GELU, _GELU_TANH = range(3)
-_ZERO, _HALF, _ONE = float32(0), float32(0.5), float32(1)
+_ZERO, _HALF, _ONE, _THREE = map(float32, (0, 0.5, 1, 3))
 _DENSITY = float32(1 / math.sqrt(2 * math.pi))
 # (1 + tanh u) / 2 = sigmoid(2 u), and 2 u = x (_LINEAR + _CUBIC x^2).
 _LINEAR = float32(2 * math.sqrt(2 / math.pi))
@@ -34,13 +34,13 @@ def gelu(x, /, *, approximate="none"):
 
 
 def _activation(x, kind):
-    shape, x = x.shape, np.ascontiguousarray(x).reshape(-1)
+    shape, x = x.shape, as_line(x)
     y, threads = np.empty(shape, np.float32), threads_for(x.size)
-    run(_forward, threads, kind, x, y.reshape(-1))
+    run(_forward, threads, kind, x, as_line(y))
 
     def backward(dy):
         dx = np.empty(shape, np.float32)
-        run(_backward, threads, kind, x, np.ascontiguousarray(dy).reshape(-1), dx.reshape(-1))
+        run(_backward, threads, kind, x, as_line(dy), as_line(dx))
         return (dx,)
     return y, backward
 
@@ -48,7 +48,8 @@ def _activation(x, kind):
 @Worker
 def _forward(arguments, worker, workers):
     kind = number(arguments, 0)
-    x, y = part(line(arguments, 1, float32), worker, workers), part(line(arguments, 2, float32), worker, workers)
+    x = part(line(arguments, 1, float32), worker, workers)
+    y = part(line(arguments, 2, float32), worker, workers)
     if kind == _SILU:
         for i in range(x.size):
             y[i] = x[i] * sigmoid(x[i])
@@ -63,8 +64,10 @@ def _forward(arguments, worker, workers):
 
 @Worker
 def _backward(arguments, worker, workers):
-    kind, x = number(arguments, 0), part(line(arguments, 1, float32), worker, workers)
-    dy, dx = part(line(arguments, 2, float32), worker, workers), part(line(arguments, 3, float32), worker, workers)
+    kind = number(arguments, 0)
+    x = part(line(arguments, 1, float32), worker, workers)
+    dy = part(line(arguments, 2, float32), worker, workers)
+    dx = part(line(arguments, 3, float32), worker, workers)
     if kind == _SILU:
         for i in range(x.size):
             s = sigmoid(x[i])
@@ -73,11 +76,12 @@ def _backward(arguments, worker, workers):
         for i in range(x.size):
             gaussian = exp(-_HALF * x[i] * x[i])
             tail = normal_tail(abs(x[i]), gaussian)
-            dx[i] = dy[i] * ((tail if x[i] < _ZERO else _ONE - tail) + x[i] * (gaussian * _DENSITY))
+            p = tail if x[i] < _ZERO else _ONE - tail
+            dx[i] = dy[i] * (p + x[i] * (gaussian * _DENSITY))
     else:
         for i in range(x.size):
             z = -_FLAT if x[i] < -_FLAT else (_FLAT if x[i] > _FLAT else x[i])
             e = exp(-z * (_LINEAR + _CUBIC * z * z))
             s = _ONE / (_ONE + e)
-            slope = _LINEAR + float32(3) * _CUBIC * z * z
+            slope = _LINEAR + _THREE * _CUBIC * z * z
             dx[i] = dy[i] * (s + z * s * (e * s) * slope)

@@ -4,6 +4,7 @@ Dao et al. 2022, arXiv 2205.14135 (FlashAttention), for a CPU: forward keeps two
 backward makes the scores again. Causal tiles above the diagonal are never touched.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinygrad_llm.kernels.parallel import run, threads_for
 from tinygrad_llm.kernels.selection import hash_settings
 
 _CHEAP = 16  # products of numbers that cost as much as another kernel's work on a number
+_NO_MASK = 0
 
 
 def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0,
@@ -29,20 +31,19 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     check_attention(q, k, v, mask, dropout_p)
     q, k, v = map(_without_gaps, (q, k, v))
     (b, h, t, d), (g, s) = q.shape, k.shape[1:3]
-    groups = h // g
     scale = 1 / math.sqrt(max(d, 1)) if scale is None else scale
-    settings = (np.array([t, s, d, is_causal, mask is not None, dropout_p > 0, *hash_settings(dropout_p, seed)]),
-                np.array([scale, 1 / (1 - dropout_p)], np.float32))
-    mask = np.broadcast_to(True if mask is None else mask, (b, h, t, s))
+    sizes = np.array([b, h, h // g, t, s, d, is_causal, mask is not None, dropout_p > 0,
+                      *hash_settings(dropout_p, seed)])
+    mask = _NO_MASK if mask is None else np.broadcast_to(mask, (b, h, t, s))
     y, statistics = _heads_inside(q.shape), np.empty((b, h, t, 2), np.float32)
-    inputs, threads = (*settings, q, k, v, mask, y, statistics), threads_for(q.size * s // _CHEAP)
-    run(attention_forward.heads, threads, *inputs,
-        *_workspace(attention_forward.sizes(s, d), threads), groups)
+    inputs = sizes, np.array([scale, 1 / (1 - dropout_p)], np.float32), q, k, v, mask, y, statistics
+    threads = threads_for(q.size * s // _CHEAP)
+    run(attention_forward.heads, threads, *inputs, *_workspace(attention_forward.sizes(s, d), threads))
 
     def backward(dy):
         gradients = _gradients(q.shape, k.shape)
         room = _workspace(attention_backward.sizes(t, d), threads)
-        run(attention_backward.heads, threads, *inputs, _without_gaps(dy), *gradients, *room, groups)
+        run(attention_backward.heads, threads, *inputs, _without_gaps(dy), *gradients, *room)
         return gradients
     return y, backward
 
@@ -67,6 +68,6 @@ def _gradients(q_shape, k_shape):
 
 def _workspace(sizes, threads):
     """Scratch memory for each thread's places of these sizes; where they are, in bytes, and their sum."""
-    whole_lines = [-(-size * FLOAT_BYTES // ALIGNMENT) * ALIGNMENT for size in sizes]
-    places = np.cumsum([0, *whole_lines])
-    return scratch(places[-1] // FLOAT_BYTES * threads), places
+    whole_lines = (-(-size * FLOAT_BYTES // ALIGNMENT) * ALIGNMENT for size in sizes)
+    places = [0, *itertools.accumulate(whole_lines)]
+    return scratch(places[-1] // FLOAT_BYTES * threads), np.array(places)

@@ -5,14 +5,14 @@ give dk and dv; transposed in small squares they are that of dq.
 """
 
 from numba import njit
-from numpy import bool_, float32
+from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, keep_factor, keys_seen, numbers_at, pack_columns,
-    pack_rows, pack_square, pack_wide, packed_size, places_of, problem_of, product, transpose,
+    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, keep_factor, keys_seen, masked_out, numbers_at,
+    pack_columns, pack_rows, pack_square, pack_wide, packed_size, places_of, problem_of, product, transpose,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
-from tinygrad_llm.kernels.parallel import Worker, array4, matrix, number, share
+from tinygrad_llm.kernels.parallel import Worker, matrix, share
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.simd import pointer
 from tinygrad_llm.kernels.vectors import load, spread, store
@@ -41,21 +41,20 @@ def heads(arguments, worker, workers):
 
     Arguments: the problem (2), q, k, v, mask, y, statistics, dy, dq, dk, dv, scratch memory and its places.
     """
-    problem, room, mask = problem_of(arguments), places_of(arguments, 12, worker), array4(arguments, 5, bool_)
-    groups = number(arguments, 14)
-    count = mask.shape[1] // groups
-    first, end = share(mask.shape[0] * count, worker, workers)
+    problem, room = problem_of(arguments), places_of(arguments, 12, worker)
+    groups, count = problem.groups, problem.heads // problem.groups
+    first, end = share(problem.batch * count, worker, workers)
     for task in range(first, end):
         b, g = task // count, task % count
         k, v = matrix(arguments, 3, b, g), matrix(arguments, 4, b, g)
         dk, dv = matrix(arguments, 10, b, g), matrix(arguments, 11, b, g)
         for i in range(groups):
             h = g * groups + i
-            _pack_queries(problem, matrix(arguments, 2, b, h), matrix(arguments, 8, b, h), matrix(arguments, 6, b, h), room)
-            statistics = matrix(arguments, 7, b, h)[0]
+            mask, y, statistics = matrix(arguments, 5, b, h), matrix(arguments, 6, b, h), matrix(arguments, 7, b, h)
+            _pack_queries(problem, matrix(arguments, 2, b, h), matrix(arguments, 8, b, h), y, room)
             for s in range(0, problem.keys, _KEYS):
                 _pack_keys(problem, k, v, room, s)
-                _visit_keys(problem, mask[b, h], statistics, room, task * groups + i, s)
+                _visit_keys(problem, mask, statistics[0], room, task * groups + i, s)
                 _write_columns(problem, room[_DK], problem.scale, dk, s, i > 0)
                 _write_columns(problem, room[_DV], _ONE, dv, s, i > 0)
             _write_rows(problem, room[_DQ], matrix(arguments, 9, b, h))
@@ -174,7 +173,7 @@ def _mask(problem, weights, mask, t, s, count):
     if problem.masked:
         for r in range(count):
             for c in range(min(COLUMNS, problem.keys - s)):
-                if not mask[t + r, s + c]:
+                if masked_out(mask, t + r, s + c):
                     weights[r * COLUMNS + c] = _ZERO
 
 

@@ -6,14 +6,14 @@ and the weights are, as they lie, the packed operand of the product with the val
 
 import numpy as np
 from numba import njit
-from numpy import bool_, float32
+from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, keep_factor, keys_seen, numbers_at, pack_columns, pack_rows,
-    pack_wide, packed_size, places_of, problem_of, product, transpose,
+    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, keep_factor, keys_seen, masked_out, numbers_at, pack_columns,
+    pack_rows, pack_wide, packed_size, places_of, problem_of, product, transpose,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
-from tinygrad_llm.kernels.parallel import Worker, array4, matrix, number, share
+from tinygrad_llm.kernels.parallel import Worker, matrix, share
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.simd import pointer
 from tinygrad_llm.kernels.vectors import larger, load, spread, store
@@ -37,21 +37,22 @@ def heads(arguments, worker, workers):
     Arguments: the problem (2), q, k, v, mask, y, statistics, scratch memory and its places. statistics
     (B, H, T, 2): the largest score of each row, and 1 / sum of exp(score - largest).
     """
-    problem, room, mask = problem_of(arguments), places_of(arguments, 8, worker), array4(arguments, 5, bool_)
-    batch, count, groups = mask.shape[0], mask.shape[1], number(arguments, 10)
-    parts = 1 if batch * count % workers == 0 else workers
-    first, end = share(batch * count * parts, worker, workers)
+    problem, room = problem_of(arguments), places_of(arguments, 8, worker)
+    heads, groups = problem.batch * problem.heads, problem.groups
+    parts = 1 if heads % workers == 0 else workers
+    first, end = share(heads * parts, worker, workers)
     packed = -1
     for task in range(first, end):
         head, part = task // parts, task % parts
-        b, h = head // count, head % count
+        b, h = head // problem.heads, head % problem.heads
         if packed != head // groups:
             packed = head // groups
             pack_rows(room[_K], matrix(arguments, 3, b, h // groups), problem.keys, problem.width)
             pack_columns(room[_V], matrix(arguments, 4, b, h // groups), problem.keys, problem.width)
+        mask = matrix(arguments, 5, b, h)
         q, y, statistics = matrix(arguments, 2, b, h), matrix(arguments, 6, b, h), matrix(arguments, 7, b, h)
         for t in range(part * COLUMNS, problem.queries, parts * COLUMNS):
-            _attend(problem, (q[0] + t * q[1], q[1]), mask[b, h], room, head, t)
+            _attend(problem, (q[0] + t * q[1], q[1]), mask, room, head, t)
             _write(problem, room, (y[0] + t * y[1], y[1]), statistics[0] + t * statistics[1], t)
 
 
@@ -86,7 +87,7 @@ def _mask(problem, scores, mask, t, seen):
     if problem.masked:
         for s in range(seen):
             for c in range(min(COLUMNS, problem.queries - t)):
-                if not mask[t + c, s]:
+                if masked_out(mask, t + c, s):
                     scores[s * COLUMNS + c] = _LOWEST
 
 

@@ -1,6 +1,6 @@
 """What attention's forward and backward share: the problem, packed matrices, and which weights are allowed.
 
-Addresses are integers that count bytes. A matrix is (address, bytes from row to row), its rows without gaps.
+Addresses are integers that count bytes. A matrix is (address, bytes from row to row, from column to column).
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.gemm import _pack_columns, _pack_rows
-from tinygrad_llm.kernels.parallel import line, number
+from tinygrad_llm.kernels.parallel import flag_at, line, number
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
     COLUMNS, FLOAT_BYTES, LANES, ROWS, VECTORS, multiply_tile, pointer,
@@ -24,6 +24,9 @@ TILE_ROW = COLUMNS * FLOAT_BYTES
 class Problem(NamedTuple):
     """Sizes and settings. Dropout keeps what the hash of (first, second) puts at `threshold` or above."""
 
+    batch: int
+    heads: int
+    groups: int  # query heads for each key head
     queries: int
     keys: int
     width: int
@@ -41,8 +44,8 @@ class Problem(NamedTuple):
 def problem_of(arguments):
     """The Problem from a worker's first two arguments: its integers and flags, and its two float32 numbers."""
     n, x = line(arguments, 0, int64), line(arguments, 1, float32)
-    return Problem(n[0], n[1], n[2], n[3] != 0, n[4] != 0, n[5] != 0,
-                   uint32(n[6]), uint32(n[7]), uint32(n[8]), x[0], x[1])
+    return Problem(n[0], n[1], n[2], n[3], n[4], n[5], n[6] != 0, n[7] != 0, n[8] != 0,
+                   uint32(n[9]), uint32(n[10]), uint32(n[11]), x[0], x[1])
 
 
 @njit(**INNER)
@@ -61,14 +64,14 @@ def packed_size(lines, depth):
 def pack_rows(target, matrix, count, width):
     """The rows of a matrix, in panels (width, ROWS) one after another."""
     for i in range(0, count, ROWS):
-        _pack_rows(target + i * width * FLOAT_BYTES, (matrix[0], matrix[1], FLOAT_BYTES, count), i, 0, width)
+        _pack_rows(target + i * width * FLOAT_BYTES, (matrix[0], matrix[1], matrix[2], count), i, 0, width)
 
 
 @njit(**INNER)
 def pack_columns(target, matrix, count, width):
     """The columns of a matrix, in panels (count, ROWS) one after another."""
     for i in range(0, width, ROWS):
-        _pack_rows(target + i * count * FLOAT_BYTES, (matrix[0], FLOAT_BYTES, matrix[1], width), i, 0, count)
+        _pack_rows(target + i * count * FLOAT_BYTES, (matrix[0], matrix[2], matrix[1], width), i, 0, count)
 
 
 @njit(**INNER)
@@ -110,6 +113,12 @@ def keys_seen(problem, query):
     if problem.causal:
         return max(min(query + 1 + problem.keys - problem.queries, problem.keys), 0)
     return problem.keys
+
+
+@njit(**INNER)
+def masked_out(mask, t, s):
+    """Whether the mask keeps query t from key s."""
+    return not flag_at(mask[0] + t * mask[1] + s * mask[2])
 
 
 @njit(**INNER)

@@ -1,4 +1,4 @@
-"""The compiled twin of ops/losses.py's cross-entropy: no array of the logits' size but its gradient."""
+"""The compiled twin of ops/losses.py's cross-entropy: the softmax is never stored."""
 
 import math
 
@@ -6,22 +6,22 @@ import numpy as np
 from numpy import float32, int64
 
 from tinygrad_llm.checks import check_targets
-from tinygrad_llm.kernels.parallel import Worker, as_rows, line, run, share, table, threads_for
+from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
 
-_ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
+_ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 _IGNORED = -1
 
 
 def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
-    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows,
+    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows:
 
     dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
     Saved: the logits, and of each row the largest and 1 / sum_j exp(logit_j - largest).
     """
     counts = check_targets(logits, targets, ignore_index, reduction)
-    shape, rows = logits.shape, as_rows(logits)
+    shape, rows = logits.shape, as_table(logits)
     chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
     losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
     divisor = np.count_nonzero(counts) if reduction == "mean" else 1
@@ -29,7 +29,7 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     run(_forward, threads, rows, chosen, losses, statistics)
 
     def backward(dy):
-        drows, scale = np.empty(rows.shape, np.float32), np.full(1, dy * (1 / divisor), np.float32)
+        drows, scale = np.empty(rows.shape, np.float32), np.full(1, dy / divisor, np.float32)
         run(_backward, threads, rows, chosen, statistics, scale, drows)
         return (drows.reshape(shape),)
     return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32), backward

@@ -42,7 +42,7 @@ def linear(x, weight, bias, /):
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    check_linear(x, weight)
+    check_linear(x, weight, bias)
     n, k = weight.shape
     rows = math.prod(x.shape[:-1])  # -1 would be ambiguous where K or N is 0
     x_rows = x.reshape(rows, k)

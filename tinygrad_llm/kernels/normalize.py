@@ -1,6 +1,7 @@
-"""The compiled twins of ops/normalize.py. A row is read from memory once and written once.
+"""The compiled twins of ops/normalize.py: a row is read from memory once and written once.
 
-rms_norm is layer_norm without its mean and bias, log_softmax is softmax in another scale: they share kernels.
+rms_norm is layer_norm without mean and bias, log_softmax is softmax in another scale: they share
+workers. Sums over rows are sums over blocks of rows, whatever the number of threads.
 """
 
 import math
@@ -9,12 +10,14 @@ import numpy as np
 from numpy import float32
 
 from tinygrad_llm.checks import check_norm
-from tinygrad_llm.kernels.parallel import Worker, as_rows, line, number, run, share, table, threads_for
+from tinygrad_llm.kernels.parallel import (
+    Worker, as_line, as_table, line, number, run, share, table, threads_for,
+)
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
 
-_BLOCK = 32  # rows, whose parts of dw and db are summed before those of other blocks
-_ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
+_BLOCK = 32  # rows
+_ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 
 
 def softmax(x, /, *, axis=-1):
@@ -30,11 +33,11 @@ def log_softmax(x, /, *, axis=-1):
 def _softmax(x, axis, logarithm):
     rows = np.moveaxis(x, axis, -1)
     y, threads = np.empty(rows.shape, np.float32), threads_for(x.size)
-    run(_softmax_forward, threads, logarithm, as_rows(rows), as_rows(y))
+    run(_softmax_forward, threads, logarithm, as_table(rows), as_table(y))
 
     def backward(dy):
-        dx = np.empty(y.shape, np.float32)
-        run(_softmax_backward, threads, logarithm, as_rows(y), as_rows(np.moveaxis(dy, axis, -1)), as_rows(dx))
+        dx, dy = np.empty(y.shape, np.float32), np.moveaxis(dy, axis, -1)
+        run(_softmax_backward, threads, logarithm, as_table(y), as_table(dy), as_table(dx))
         return (np.moveaxis(dx, -1, axis),)
     return np.moveaxis(y, -1, axis), backward
 
@@ -45,7 +48,8 @@ def layer_norm(x, weight, bias, /, *, eps=1e-5):
     dx = (g - mean(g) - n mean(g n)) / s,  dw = sum of dy n,  db = sum of dy over the rows.
     """
     check_norm("layer_norm", x, weight, bias)
-    return _norm(x, weight, np.zeros(weight.shape, np.float32) if bias is None else bias, eps, True)
+    bias = np.zeros(weight.shape, np.float32) if bias is None else bias
+    return _norm(x, weight, bias, eps, True)
 
 
 def rms_norm(x, weight, /, *, eps=1e-6):
@@ -62,22 +66,23 @@ def rms_norm(x, weight, /, *, eps=1e-6):
 
 
 def _norm(x, weight, bias, eps, centred):
-    shape, x, weight = x.shape, as_rows(x), np.ascontiguousarray(weight)
+    shape, x, weight = x.shape, as_table(x), as_line(weight)
     y, statistics = np.empty(shape, np.float32), np.empty((len(x), 2), np.float32)
     threads, eps = threads_for(x.size), np.full(1, eps, np.float32)
-    run(_norm_forward, threads, centred, x, weight, np.ascontiguousarray(bias), eps, statistics, as_rows(y))
+    run(_norm_forward, threads, centred, x, weight, as_line(bias), eps, statistics, as_table(y))
 
     def backward(dy):
         dx = np.empty(shape, np.float32)
-        parts = np.empty((-(-len(x) // _BLOCK), 2, len(weight)), np.float32)
-        run(_norm_backward, threads, centred, x, weight, statistics, as_rows(dy), as_rows(dx), as_rows(parts))
-        return dx, *parts.sum(axis=0)
+        sums = np.empty((2, -(-len(x) // _BLOCK), len(weight)), np.float32)
+        run(_norm_backward, threads, centred, x, weight, statistics, as_table(dy), as_table(dx), *sums)
+        return dx, *sums.sum(axis=1)
     return y, backward
 
 
 @Worker
 def _softmax_forward(arguments, worker, workers):
-    logarithm, x, y = number(arguments, 0), table(arguments, 1, float32), table(arguments, 2, float32)
+    logarithm, x = number(arguments, 0), table(arguments, 1, float32)
+    y = table(arguments, 2, float32)
     first, end = share(len(x), worker, workers)
     for i in range(first, end):
         row, out = x[i], y[i]
@@ -123,9 +128,10 @@ def _softmax_backward(arguments, worker, workers):
 @Worker
 def _norm_forward(arguments, worker, workers):
     """statistics: mean and 1 / s of each row, for backward."""
-    centred, x, weight = number(arguments, 0), table(arguments, 1, float32), line(arguments, 2, float32)
-    bias, eps = line(arguments, 3, float32), line(arguments, 4, float32)[0]
-    statistics, y = table(arguments, 5, float32), table(arguments, 6, float32)
+    centred, x = number(arguments, 0), table(arguments, 1, float32)
+    weight, bias = line(arguments, 2, float32), line(arguments, 3, float32)
+    eps, statistics = line(arguments, 4, float32)[0], table(arguments, 5, float32)
+    y = table(arguments, 6, float32)
     first, end = share(len(x), worker, workers)
     count = float32(weight.size)
     for i in range(first, end):
@@ -146,13 +152,15 @@ def _norm_forward(arguments, worker, workers):
 
 @Worker
 def _norm_backward(arguments, worker, workers):
-    centred, x, weight = number(arguments, 0), table(arguments, 1, float32), line(arguments, 2, float32)
-    statistics, dy = table(arguments, 3, float32), table(arguments, 4, float32)
-    dx, parts = table(arguments, 5, float32), table(arguments, 6, float32)
-    first, end = share(len(parts) // 2, worker, workers)
+    """dx, and the sums over each block of rows that dw and db are made of."""
+    centred, x = number(arguments, 0), table(arguments, 1, float32)
+    weight, statistics = line(arguments, 2, float32), table(arguments, 3, float32)
+    dy, dx = table(arguments, 4, float32), table(arguments, 5, float32)
+    dweights, dbiases = table(arguments, 6, float32), table(arguments, 7, float32)
+    first, end = share(len(dweights), worker, workers)
     count = float32(weight.size)
     for block in range(first, end):
-        dweight, dbias = parts[2 * block], parts[2 * block + 1]
+        dweight, dbias = dweights[block], dbiases[block]
         dweight[:], dbias[:] = _ZERO, _ZERO
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(x))):
             row, d_row, out = x[i], dy[i], dx[i]

@@ -5,26 +5,32 @@ import math
 import numpy as np
 from numpy import float32, float64
 
-from tinygrad_llm.kernels.parallel import Worker, line, part, run, share, threads_for
+from tinygrad_llm.kernels.parallel import Worker, as_line, line, part, run, share, threads_for
 
 _BLOCK = 8192  # numbers, whose squares are summed before those of other blocks
 
 
-def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step, scale=1.0):
-    """w <- (1 - lr decay) w - lr m' / (sqrt(v') + eps), all in place, contiguous flat arrays of one length.
+def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step,
+          scale=1.0):
+    """w <- (1 - lr decay) w - lr m' / (sqrt(v') + eps), all in place, flat arrays of one length.
 
     g = scale * gradient;  m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2;
-    m' = m / (1 - beta1^step), v' = v / (1 - beta2^step). step counts from 1.
+    m' = m / (1 - beta1^step), v' = v / (1 - beta2^step). step counts from 1. Raises where an
+    array is not float32 without gaps, which the compiled code takes for granted.
     """
+    for x in (weights, gradients, mean, square):
+        if x.dtype != np.float32 or x.shape != (weights.size,) or not x.flags.c_contiguous:
+            raise ValueError(f"adamw: needs float32 arrays of shape ({weights.size},) without "
+                             f"gaps; got {x.dtype} {x.shape} with strides {x.strides}")
     settings = np.array([scale, 1 - beta1, beta2, 1 - beta2, 1 / math.sqrt(1 - beta2**step), eps,
                          1 - lr * weight_decay, lr / (1 - beta1**step)], np.float32)
-    run(_adamw, threads_for(weights.size), weights, np.ascontiguousarray(gradients), mean, square, settings)
+    run(_adamw, threads_for(weights.size), weights, gradients, mean, square, settings)
 
 
 def square_norm(gradients, /):
     """The sum of squares, in float64: clipping compares its root with the limit."""
     parts = np.empty(-(-gradients.size // _BLOCK), np.float64)
-    run(_square_norm, threads_for(gradients.size), np.ascontiguousarray(gradients), parts)
+    run(_square_norm, threads_for(gradients.size), as_line(gradients), parts)
     return float(parts.sum())
 
 
@@ -49,8 +55,8 @@ def _adamw(arguments, worker, workers):
 def _square_norm(arguments, worker, workers):
     gradients, parts = line(arguments, 0, float32), line(arguments, 1, float64)
     first, end = share(parts.size, worker, workers)
-    for block in range(first, end):
+    for i in range(first, end):
         total = float64(0)
-        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, gradients.size)):
-            total += float64(gradients[i]) * float64(gradients[i])
-        parts[block] = total
+        for g in gradients[i * _BLOCK:(i + 1) * _BLOCK]:
+            total += float64(g) * float64(g)
+        parts[i] = total

@@ -1,17 +1,18 @@
 """The one parallel region, and the workers that run in it.
 
-A worker is a function of (arguments, worker, workers) that does its share of a task, for worker = 0 ...
-workers - 1. It is compiled at its first use, as serial code: with a parallel region of its own Numba would
-take a second more. Arguments travel packed in integers; `number`, `line`, `table` and `array4` unpack them.
+A worker is a function of (arguments, worker, workers) that does its share of a task, for worker =
+0 ... workers - 1. It is compiled at its first use, and as serial code: a parallel region for each
+would take Numba a second more. Arguments travel as integers; `number` ... `matrix` unpack them.
 """
 
 import functools
+from array import array
 
 import numpy as np
 from llvmlite import ir
 from numba import carray, cfunc, njit, prange, types
 from numba.extending import intrinsic
-from numpy.lib.stride_tricks import as_strided
+from numpy import bool_
 
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.simd import INT, POINTER
@@ -19,11 +20,12 @@ from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
 _SMALL = 16_384  # numbers, below which a second thread costs more than it brings
 _SLOT = 9  # integers for each argument: a number; or an address, then 4 sizes, then 4 strides
+_PADDING = [(0,) * (4 - axes) for axes in range(5)]
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
 
 class Worker:
-    """A share of a task, as a C function that is compiled, or loaded from Numba's cache, at its first use.
+    """A share of a task as a C function, compiled or loaded from Numba's cache at its first use.
 
     The cache does not see a change in a function of another file: clear __pycache__ after one.
     """
@@ -33,8 +35,8 @@ class Worker:
 
     @functools.cached_property
     def address(self):
-        compiled = cfunc(_SIGNATURE, cache=True, error_model="numpy", fastmath=FASTMATH)(self.function)
-        return compiled.address
+        compiler = cfunc(_SIGNATURE, cache=True, error_model="numpy", fastmath=FASTMATH)
+        return compiler(self.function).address
 
 
 def threads_for(work):
@@ -45,26 +47,37 @@ def threads_for(work):
 def run(worker, workers, *arguments):
     """Let each of the workers do its share, in a thread of its own.
 
-    Arguments: integers, and arrays of up to 4 axes; what the worker unpacks as `line` or `table` has no gaps.
+    Arguments: integers, and arrays of up to 4 axes, without gaps unless unpacked as `matrix`.
     """
-    packed = np.array([_pack(argument) for argument in arguments], np.int64)
+    packed = _pack(arguments)
     if workers == 1:
-        _launch(worker.address, packed.ctypes.data, 1)
+        _launch(worker.address, packed.buffer_info()[0], 1)
         return
     with parallel_lock:
-        _launch(worker.address, packed.ctypes.data, workers)
+        _launch(worker.address, packed.buffer_info()[0], workers)
 
 
-def _pack(argument):
-    if not isinstance(argument, np.ndarray):
-        return [argument] + [0] * (_SLOT - 1)
-    padding = [0] * (4 - argument.ndim)
-    return [argument.ctypes.data, *argument.shape, *padding, *argument.strides, *padding]
+def _pack(arguments):
+    numbers = []
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            padding = _PADDING[argument.ndim]
+            sizes, strides = argument.shape, argument.strides
+            numbers += (argument.ctypes.data, *sizes, *padding, *strides, *padding)
+        else:
+            numbers += (argument, *_PADDING[0], *_PADDING[0])
+    return array("q", numbers)
 
 
-def as_rows(x):
+def as_line(x):
+    """x as float32 (N,) without gaps."""
+    return np.ascontiguousarray(x, np.float32).reshape(-1)
+
+
+def as_table(x):
     """x (..., D) as float32 (N, D) without gaps."""
-    return np.ascontiguousarray(x, np.float32).reshape(x.size // max(x.shape[-1], 1), x.shape[-1])
+    rows = x.size // max(x.shape[-1], 1)
+    return np.ascontiguousarray(x, np.float32).reshape(rows, x.shape[-1])
 
 
 @njit(**INNER)
@@ -75,7 +88,10 @@ def share(count, worker, workers):
 
 @njit(**INNER)
 def part(x, worker, workers):
-    """The part of an array of one axis that one worker takes. A loop from 0 over it vectorizes; one over x does not."""
+    """The part of an array of one axis that one worker takes, to loop over from 0.
+
+    A loop from elsewhere does not become vector code: Numba cannot see that no index is negative.
+    """
     first, end = share(x.size, worker, workers)
     return x[first:end]
 
@@ -89,30 +105,32 @@ def number(arguments, i):
 @njit(**INNER)
 def line(arguments, i, dtype):
     """The i-th argument, an array of one axis."""
-    return carray(_pointer(arguments[i * _SLOT]), arguments[i * _SLOT + 1], dtype)
+    slot = i * _SLOT
+    return carray(_pointer(arguments[slot]), arguments[slot + 1], dtype)
 
 
 @njit(**INNER)
 def table(arguments, i, dtype):
     """The i-th argument, an array of two axes."""
-    return carray(_pointer(arguments[i * _SLOT]), (arguments[i * _SLOT + 1], arguments[i * _SLOT + 2]), dtype)
-
-
-@njit(**INNER)
-def array4(arguments, i, dtype):
-    """The i-th argument, an array of four axes with any strides."""
     slot = i * _SLOT
-    return as_strided(
-        carray(_pointer(arguments[slot]), (1, 1, 1, 1), dtype),
-        (arguments[slot + 1], arguments[slot + 2], arguments[slot + 3], arguments[slot + 4]),
-        (arguments[slot + 5], arguments[slot + 6], arguments[slot + 7], arguments[slot + 8]))
+    return carray(_pointer(arguments[slot]), (arguments[slot + 1], arguments[slot + 2]), dtype)
 
 
 @njit(**INNER)
 def matrix(arguments, i, first, second):
-    """(address, bytes from row to row) of matrix [first, second] of the i-th argument, an array of four axes."""
+    """Matrix [first, second] of the i-th argument, an array of four axes with any strides:
+
+    (address, bytes from row to row, bytes from column to column).
+    """
     slot = i * _SLOT
-    return arguments[slot] + first * arguments[slot + 5] + second * arguments[slot + 6], arguments[slot + 7]
+    start = arguments[slot] + first * arguments[slot + 5] + second * arguments[slot + 6]
+    return start, arguments[slot + 7], arguments[slot + 8]
+
+
+@njit(**INNER)
+def flag_at(address):
+    """The bool at an address."""
+    return carray(_pointer(address), 1, bool_)[0]
 
 
 @intrinsic

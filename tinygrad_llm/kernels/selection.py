@@ -1,4 +1,4 @@
-"""The compiled twins of ops/selection.py: dropout whose mask is computed on the way, and the embedding's gradient."""
+"""The compiled twins of ops/selection.py: dropout with its mask made on the way, and embedding."""
 
 import numpy as np
 from numba import njit
@@ -6,7 +6,9 @@ from numpy import float32, int64, uint32
 
 from tinygrad_llm.checks import check_ids, check_probability, check_seed
 from tinygrad_llm.kernels.compiling import INNER
-from tinygrad_llm.kernels.parallel import Worker, as_rows, line, run, share, table, threads_for
+from tinygrad_llm.kernels.parallel import (
+    Worker, as_line, as_table, line, run, share, table, threads_for,
+)
 
 _ZERO = float32(0)
 
@@ -21,7 +23,7 @@ def embedding(weight, /, *, ids):
 
     def backward(dy):
         dweight = np.zeros(shape, np.float32)
-        run(_scatter, threads_for(dy.size), flat, as_rows(dy), dweight)
+        run(_scatter, threads_for(dy.size), flat, as_table(dy), dweight)
         return (dweight,)
     return np.take(weight, ids, axis=0), backward
 
@@ -35,7 +37,7 @@ def dropout(x, /, *, p, seed):
 
     def drop(x):
         y = np.empty(x.shape, np.float32)
-        run(_drop, threads_for(x.size), np.ascontiguousarray(x).reshape(-1), settings, scale, y.reshape(-1))
+        run(_drop, threads_for(x.size), as_line(x), settings, scale, as_line(y))
         return y
 
     def backward(dy):
@@ -52,7 +54,7 @@ def hash_settings(p, seed):
 
 @njit(**INNER)
 def keeps(position, first, second, threshold):
-    """Whether dropout keeps the value at a flat position, a uint32: ops/selection.py says by which hash."""
+    """Whether dropout keeps the value at a flat position, a uint32, by the hash of ops/selection.py."""
     return _mix(_mix(position ^ first) ^ second) >= threshold
 
 
@@ -66,12 +68,13 @@ def _mix(x):
 
 @Worker
 def _scatter(arguments, worker, workers):
-    """Each worker adds some columns of every row, in the order of the rows: no two write to one place."""
-    ids, dy, dweight = line(arguments, 0, int64), table(arguments, 1, float32), table(arguments, 2, float32)
+    """Each worker adds some columns of every row, in order: no two write to one place."""
+    ids, dy = line(arguments, 0, int64), table(arguments, 1, float32)
+    dweight = table(arguments, 2, float32)
     first, end = share(dweight.shape[1], worker, workers)
     for i in range(ids.size):
-        target, source = dweight[ids[i]], dy[i]
-        for j in range(first, end):
+        target, source = dweight[ids[i], first:end], dy[i, first:end]
+        for j in range(target.size):
             target[j] += source[j]
 
 

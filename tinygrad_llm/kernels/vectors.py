@@ -1,7 +1,7 @@
-"""A vector of COLUMNS float32 numbers as a Numba type: for loops that the compiler does not vectorize by itself.
+"""COLUMNS float32 numbers side by side as a Numba type, where the compiler makes no vector code.
 
-`load`, `store` and `spread` make them; + - * / work between two of them, and between one and a float32 number.
-The other functions take vectors or numbers alike. LLVM legalizes the vectors for any host.
+`load`, `store` and `spread` make vectors; + - * / work between two of them and between one and a
+float32 number. The other functions take vectors or numbers. LLVM fits the vectors to any host.
 """
 
 import operator
@@ -35,7 +35,8 @@ class _VectorModel(models.PrimitiveModel):
 def load(typing, address):
     """The COLUMNS numbers from an address on."""
     def generate(context, builder, signature, arguments):
-        return builder.load(builder.inttoptr(arguments[0], POINTER), align=FLOAT_BYTES, typ=_REGISTER)
+        place = builder.inttoptr(arguments[0], POINTER)
+        return builder.load(place, align=FLOAT_BYTES, typ=_REGISTER)
     return VECTOR(types.intp), generate
 
 
@@ -43,7 +44,8 @@ def load(typing, address):
 def store(typing, vector, address):
     """Write the numbers to an address and those behind it."""
     def generate(context, builder, signature, arguments):
-        builder.store(arguments[0], builder.inttoptr(arguments[1], POINTER), align=FLOAT_BYTES)
+        vector, address = arguments
+        builder.store(vector, builder.inttoptr(address, POINTER), align=FLOAT_BYTES)
         return context.get_dummy_value()
     return types.void(VECTOR, types.intp), generate
 
@@ -61,15 +63,15 @@ def larger(typing, a, b):
     """The larger of a and b; NaN if one is NaN."""
     def generate(context, builder, signature, arguments):
         kind = arguments[0].type
-        suffix = f"v{COLUMNS}f32" if kind == _REGISTER else "f32"
+        name = f"llvm.maximum.v{COLUMNS}f32" if kind == _REGISTER else "llvm.maximum.f32"
         function = ir.FunctionType(kind, [kind] * 2)
-        return builder.call(get_or_insert_function(builder.module, function, f"llvm.maximum.{suffix}"), arguments)
+        return builder.call(get_or_insert_function(builder.module, function, name), arguments)
     return a(a, a), generate
 
 
 @intrinsic
 def clamp(typing, x, low, high):
-    """x moved into [low, high], numbers; NaN stays NaN."""
+    """x moved into [low, high], which are numbers; NaN stays NaN."""
     def generate(context, builder, signature, arguments):
         x, low, high = _alike(builder, *arguments)
         x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
@@ -79,15 +81,18 @@ def clamp(typing, x, low, high):
 
 @intrinsic
 def scale_by_power(typing, x, shifted):
-    """x 2^n for shifted = n + 1.5 2^23, in two steps: n may be outside the exponents that a float32 has."""
+    """x 2^n for shifted = n + 1.5 2^23.
+
+    In two steps, because n may be outside the exponents that a float32 has.
+    """
     def generate(context, builder, signature, arguments):
         x, shifted = arguments
         kind = ir.VectorType(_INT, COLUMNS) if x.type == _REGISTER else _INT
-        number = lambda n: ir.Constant(kind, [n] * COLUMNS if kind != _INT else n)  # noqa: E731
-        n = builder.sub(builder.bitcast(shifted, kind), number(0x4B400000))  # the bits of 1.5 2^23
-        half = builder.ashr(n, number(1))
-        for part in (half, builder.sub(n, half)):
-            power = builder.shl(builder.add(part, number(127)), number(23))
+        n = builder.sub(builder.bitcast(shifted, kind), _constant(kind, 0x4B400000))
+        half = builder.ashr(n, _constant(kind, 1))
+        for exponent in (half, builder.sub(n, half)):
+            biased = builder.add(exponent, _constant(kind, 127))
+            power = builder.shl(biased, _constant(kind, 23))
             x = builder.fmul(x, builder.bitcast(power, x.type))
         return x
     return x(x, x), generate
@@ -103,12 +108,12 @@ def _arithmetic(symbol, instruction):
 
     @overload(symbol)
     def implementation(a, b):
-        if VECTOR in (a, b) and all(kind in (VECTOR, types.float32) for kind in (a, b)):
+        if VECTOR in (a, b) and {a, b} <= {VECTOR, types.float32}:
             return lambda a, b: compute(a, b)
 
 
-for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
-                              (operator.truediv, "fdiv")):
+for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"),
+                              (operator.mul, "fmul"), (operator.truediv, "fdiv")):
     _arithmetic(_symbol, _instruction)
 
 
@@ -121,5 +126,8 @@ def _alike(builder, *values):
 
 def _spread(builder, number):
     one = builder.insert_element(ir.Constant(_REGISTER, ir.Undefined), number, _INT(0))
-    mask = ir.Constant(ir.VectorType(_INT, COLUMNS), [0] * COLUMNS)
-    return builder.shuffle_vector(one, one, mask)
+    return builder.shuffle_vector(one, one, _constant(ir.VectorType(_INT, COLUMNS), 0))
+
+
+def _constant(kind, value):
+    return ir.Constant(kind, value if kind == _INT else [value] * COLUMNS)

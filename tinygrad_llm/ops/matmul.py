@@ -42,7 +42,7 @@ def linear(x, weight, bias, /):
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    check_linear(x, weight)
+    check_linear(x, weight, bias)
     y = x @ weight.T
     if bias is not None:
         y += bias
