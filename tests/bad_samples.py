@@ -22,14 +22,22 @@ def bad(name, *shapes, error=ValueError, says, **settings):
 ATTENTION, HEADS = "scaled_dot_product_attention", (1, 2, 3, 4)
 
 BAD = [
-    *(bad(name, (2, 3), (4,), says=("(2,3)", "(4,)"))
-      for name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum")),
-    *(bad(name, (3,), error=TypeError, says=(name, "'axis'"), axis=1)
-      for name in ("negative", "exp", "log", "sqrt", "abs", "relu", "sigmoid", "tanh", "silu")),
-    *(bad(name, (2, 3), (2, 3), error=TypeError, says=(name, "1 operands", "2 arguments"))
-      for name in ("exp", "relu")),
-    *(bad(name, (2, 3), says=("axis 2", "dimension 2"), axis=2)
-      for name in ("sum", "mean", "var", "max", "min", "softmax", "log_softmax")),
+    *(
+        bad(name, (2, 3), (4,), says=("(2,3)", "(4,)"))
+        for name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum")
+    ),
+    *(
+        bad(name, (3,), error=TypeError, says=(name, "'axis'"), axis=1)
+        for name in ("negative", "exp", "log", "sqrt", "abs", "relu", "sigmoid", "tanh", "silu")
+    ),
+    *(
+        bad(name, (2, 3), (2, 3), error=TypeError, says=(name, "1 operands", "2 arguments"))
+        for name in ("exp", "relu")
+    ),
+    *(
+        bad(name, (2, 3), says=("axis 2", "dimension 2"), axis=2)
+        for name in ("sum", "mean", "var", "max", "min", "softmax", "log_softmax")
+    ),
     *(bad(name, (2, 0), says=("0 values", "(2, 0)"), axis=1) for name in ("mean", "max", "min")),
     bad("var", (2, 1), says=("1 values", "correction=1"), axis=1),
     bad("clip", (3,), says=("min and max", "None")),

@@ -1,4 +1,6 @@
-"""What every kernel is held to: its twin in float64, PyTorch's float32 error, arrays with gaps, one result each run."""
+"""What every kernel is held to: its twin in float64, PyTorch's float32 error, arrays with gaps, one
+result each run.
+"""
 
 import numpy as np
 
@@ -10,7 +12,11 @@ def results(function, arrays, settings, dy):
     """[y, dx, ...] of an op or a kernel; None stands for operands without a gradient."""
     y, backward = function(*arrays, **settings)
     dy = np.broadcast_to(dy, y.shape)
-    gradients = backward(dy) if backward.__code__.co_argcount == 1 else backward(dy, [a is not None for a in arrays])
+    gradients = (
+        backward(dy)
+        if backward.__code__.co_argcount == 1
+        else backward(dy, [a is not None for a in arrays])
+    )
     return [y, *gradients]
 
 
@@ -27,7 +33,9 @@ def layouts(x):
 
 
 def assert_equals_reference(op, arrays, dy, settings=None, rtol=2e-6):
-    """Kernel in float32 against op in float64: within rtol of the largest value, NaN in the same places."""
+    """Kernel in float32 against op in float64: within rtol of the largest value, NaN in the same
+    places.
+    """
     settings, scale = settings or {}, np.abs(dy).max(initial=1e-3)
     wide = [None if a is None else a.astype(np.float64) for a in arrays]
     with np.errstate(all="ignore"):
@@ -52,18 +60,25 @@ def assert_deterministic(op, arrays, dy, settings=None):
     finally:
         threads.set_num_threads(every)
     for other in runs[1:]:
-        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(runs[0], other, strict=True))
+        assert all(
+            np.array_equal(a, b, equal_nan=True) for a, b in zip(runs[0], other, strict=True)
+        )
 
 
 def assert_as_accurate_as_torch(op, torch_op, arrays, dy, settings=None):
-    """The kernel's largest error is at most twice that of PyTorch's float32 op, or one rounding of the largest value."""
+    """The kernel's largest error is at most twice that of PyTorch's float32 op, or one rounding of
+    the largest value.
+    """
     import torch
+
     settings = settings or {}
     truth = results(op, [a.astype(np.float64) for a in arrays], settings, dy.astype(np.float64))
     leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
     y = torch_op(*leaves)
     y.backward(torch.tensor(dy).expand_as(y))
     peer = [t.detach().numpy() for t in (y, *(leaf.grad for leaf in leaves))]
-    for ours, theirs, true in zip(results(kernel_of(op), arrays, settings, dy), peer, truth, strict=True):
+    for ours, theirs, true in zip(
+        results(kernel_of(op), arrays, settings, dy), peer, truth, strict=True
+    ):
         rounding = np.finfo(np.float32).eps * np.abs(true).max()
         assert np.abs(ours - true).max() <= max(2 * np.abs(theirs - true).max(), rounding)

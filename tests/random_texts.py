@@ -13,8 +13,21 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _WHITE = " \t\n\r\v\f\u0085\u00a0\u2003\u2028\u3000"
 _CONTROL = "\0\x01\x1b\x1c\x1f\x7f\u200b\u200d\u202e\ufeff"
-_FRAGMENTS = ["'s", "'ll", "'LL", "don't", "1234567", "\r\n", "\n\n", "  ", "e\u0301",
-              "👩‍👩‍👧", "🇩🇪", "==", "。\n"]
+_FRAGMENTS = [
+    "'s",
+    "'ll",
+    "'LL",
+    "don't",
+    "1234567",
+    "\r\n",
+    "\n\n",
+    "  ",
+    "e\u0301",
+    "👩‍👩‍👧",
+    "🇩🇪",
+    "==",
+    "。\n",
+]
 
 
 @cache
@@ -34,11 +47,13 @@ def random_texts(count: int, seed: int, length: int = 40) -> list[str]:
             return rng.choice(_FRAGMENTS)
         if kind == 1:
             return rng.choice(_WHITE) * rng.randrange(1, 4)
-        letters = {2: "abcdeABC019.,'!", 3: every[block:block + 60], 4: every, 5: _CONTROL}[kind]
+        letters = {2: "abcdeABC019.,'!", 3: every[block : block + 60], 4: every, 5: _CONTROL}[kind]
         return "".join(rng.choices(letters, k=rng.randrange(1, 6)))
 
-    return ["".join(part(rng.randrange(len(every) - 60)) for _ in range(rng.randrange(length)))
-            for _ in range(count)]
+    return [
+        "".join(part(rng.randrange(len(every) - 60)) for _ in range(rng.randrange(length)))
+        for _ in range(count)
+    ]
 
 
 def shared_text(name: str) -> str:

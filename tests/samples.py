@@ -46,10 +46,12 @@ def unary(draw=values, **settings):
 
 def binary(draw=values):
     """Two arrays that broadcast, or an array and a Python number on either side."""
+
     def make(rng, shape):
         a, b = draw(rng, shape), draw(rng, partner(rng, shape), 1 / math.sqrt(2))
         kind = rng.integers(5)
         return sample(a, 1.5) if kind == 0 else sample(2.5, a) if kind == 1 else sample(a, b)
+
     return make
 
 
@@ -72,6 +74,7 @@ def an_axis(rng, shape):
 
 def reduction(least=0, **settings):
     """Over all axes, one, or several, of at least `least` values."""
+
     def make(rng, shape):
         axes = [None, an_axis(rng, shape), tuple(range(len(shape)))[:2], tuple(range(len(shape)))]
         for k in rng.permutation(4):
@@ -80,6 +83,7 @@ def reduction(least=0, **settings):
                 keepdims = bool(rng.integers(2))
                 return sample(values(rng, shape), axis=axes[k], keepdims=keepdims, **settings)
         return make(rng, (3, 2))
+
     return make
 
 
@@ -147,8 +151,14 @@ def getitem(rng, shape):
     if not shape:
         return sample(values(rng, ()), index=())
     n = shape[0]
-    kinds = [slice(None, None, 2), slice(None, None, -1), (Ellipsis, None), (slice(0, 2), None),
-             rng.random(shape) < 0.5, rng.random(n) < 0.5]
+    kinds = [
+        slice(None, None, 2),
+        slice(None, None, -1),
+        (Ellipsis, None),
+        (slice(0, 2), None),
+        rng.random(shape) < 0.5,
+        rng.random(n) < 0.5,
+    ]
     if n:
         kinds += [n - 1, -1, rng.integers(-n, n, 4), [0, 0, n - 1], (..., slice(None, None, -1))]
     return sample(values(rng, shape), index=kinds[rng.integers(len(kinds))])
@@ -170,15 +180,27 @@ def embedding(rng, shape):
 
 
 def dropout(rng, shape):
-    return sample(values(rng, shape), p=float(rng.choice([0.0, 0.1, 0.5, 0.9])),
-                  seed=int(rng.integers(2**64, dtype=np.uint64)))
+    return sample(
+        values(rng, shape),
+        p=float(rng.choice([0.0, 0.1, 0.5, 0.9])),
+        seed=int(rng.integers(2**64, dtype=np.uint64)),
+    )
 
 
 def matmul(rng, shape):
     m, k, n = (int(d) for d in rng.integers(1, 6, 3))
-    shapes = [((k,), (k,)), ((m, k), (k,)), ((k,), (k, n)), ((m, k), (k, n)), ((k,), (2, k, n)),
-              ((2, m, k), (k,)), ((3, 1, m, k), (2, k, n)), ((2, m, k), (2, k, n)),
-              ((0, k), (k, n)), ((m, 0), (0, n))]
+    shapes = [
+        ((k,), (k,)),
+        ((m, k), (k,)),
+        ((k,), (k, n)),
+        ((m, k), (k, n)),
+        ((k,), (2, k, n)),
+        ((2, m, k), (k,)),
+        ((3, 1, m, k), (2, k, n)),
+        ((2, m, k), (2, k, n)),
+        ((0, k), (k, n)),
+        ((m, 0), (0, n)),
+    ]
     a, b = shapes[rng.integers(len(shapes))]
     return sample(values(rng, a), values(rng, b))
 
@@ -213,7 +235,7 @@ def attention(rng, shape):
     heads, s = groups * int(rng.integers(1, 3)), t + int(rng.integers(0, 3))
     settings = {}
     if rng.integers(2):
-        mask = rng.random((batch, 1, t, s)[int(rng.integers(0, 3)):]) < 0.6
+        mask = rng.random((batch, 1, t, s)[int(rng.integers(0, 3)) :]) < 0.6
         mask[..., 0] = True  # every query sees a key: PyTorch gives NaN otherwise
         settings["mask"] = mask
     if rng.integers(2):
@@ -222,8 +244,12 @@ def attention(rng, shape):
         settings |= {"dropout_p": 0.3, "seed": int(rng.integers(1000))}
     if rng.integers(4) == 0:
         settings["scale"] = 0.7
-    return sample(values(rng, (batch, heads, t, d)), values(rng, (batch, groups, s, d)),
-                  values(rng, (batch, groups, s, d)), **settings)
+    return sample(
+        values(rng, (batch, heads, t, d)),
+        values(rng, (batch, groups, s, d)),
+        values(rng, (batch, groups, s, d)),
+        **settings,
+    )
 
 
 def cross_entropy(rng, shape):
@@ -245,15 +271,33 @@ MAKERS = {
     **dict.fromkeys(("log", "sqrt"), unary(positive)),
     **dict.fromkeys(("max", "min", "mean"), reduction(1)),
     **dict.fromkeys(("softmax", "log_softmax"), softmax),
-    "divide": binary(positive), "power": power, "clip": clip, "sum": reduction(),
+    "divide": binary(positive),
+    "power": power,
+    "clip": clip,
+    "sum": reduction(),
     "var": variance,
     "gelu": lambda rng, shape: unary(approximate=str(rng.choice(["none", "tanh"])))(rng, shape),
-    "reshape": reshape, "transpose": transpose, "permute": permute, "squeeze": squeeze,
-    "unsqueeze": unsqueeze, "broadcast_to": broadcast_to, "concatenate": concatenate,
-    "stack": stack, "split": split, "getitem": getitem, "where": where, "masked_fill": masked_fill,
-    "embedding": embedding, "dropout": dropout, "matmul": matmul, "linear": linear,
-    "layer_norm": layer_norm, "rms_norm": rms_norm, "scaled_dot_product_attention": attention,
-    "cross_entropy": cross_entropy, "mse_loss": mse_loss,
+    "reshape": reshape,
+    "transpose": transpose,
+    "permute": permute,
+    "squeeze": squeeze,
+    "unsqueeze": unsqueeze,
+    "broadcast_to": broadcast_to,
+    "concatenate": concatenate,
+    "stack": stack,
+    "split": split,
+    "getitem": getitem,
+    "where": where,
+    "masked_fill": masked_fill,
+    "embedding": embedding,
+    "dropout": dropout,
+    "matmul": matmul,
+    "linear": linear,
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "scaled_dot_product_attention": attention,
+    "cross_entropy": cross_entropy,
+    "mse_loss": mse_loss,
 }
 
 

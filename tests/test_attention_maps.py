@@ -13,6 +13,7 @@ SPACE = {"s": "http://www.w3.org/2000/svg"}
 
 def test_maps_of_a_gpt_sum_to_one_and_look_back_only():
     from tinygrad_llm.models import GPT, GPTConfig
+
     rng = np.random.default_rng(0)
     model = GPT(GPTConfig(vocab_size=11, n_positions=8, n_layer=3, n_head=2, n_embd=8), rng=rng)
     maps = attention_maps(lambda: model(rng.integers(11, size=(2, 7))))
@@ -24,13 +25,15 @@ def test_maps_of_a_gpt_sum_to_one_and_look_back_only():
 
 def test_maps_are_what_attention_multiplies_the_values_by():
     rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal((1, h, n, 4)).astype(np.float32)
-               for h, n in ((4, 3), (2, 5), (2, 5)))
+    q, k, v = (
+        rng.standard_normal((1, h, n, 4)).astype(np.float32) for h, n in ((4, 3), (2, 5), (2, 5))
+    )
     mask = rng.random((3, 5)) < 0.7
     mask[:, 0] = True
     outputs = []
-    (weights,) = attention_maps(lambda: outputs.append(
-        F.scaled_dot_product_attention(q, k, v, mask=mask, scale=0.3)))
+    (weights,) = attention_maps(
+        lambda: outputs.append(F.scaled_dot_product_attention(q, k, v, mask=mask, scale=0.3))
+    )
     np.testing.assert_allclose(weights @ np.repeat(v, 2, axis=1), outputs[0].data, atol=1e-6)
 
 
@@ -46,9 +49,13 @@ def test_the_picture_shows_every_head_token_and_weight():
     assert texts.count("head 0") == texts.count("head 1") == 1 and "layer <0>" in texts
     assert texts.count("·the") == texts.count("<&↵�") == 4
     hovers = [t.text for t in root.findall(".//s:title", SPACE)]
-    assert hovers == ["·the reads ·the: 1.000", "<&↵� reads ·the: 0.250",
-                      "<&↵� reads <&↵�: 0.750", "·the reads ·the: 1.000",
-                      "<&↵� reads ·the: 0.999"]  # below a thousandth there is no cell
+    assert hovers == [
+        "·the reads ·the: 1.000",
+        "<&↵� reads ·the: 0.250",
+        "<&↵� reads <&↵�: 0.750",
+        "·the reads ·the: 1.000",
+        "<&↵� reads ·the: 0.999",
+    ]  # below a thousandth there is no cell
 
 
 def test_darker_cells_mean_more_weight_and_rows_stand_in_order():

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from tests.random_texts import shared_text
 from tinygrad_llm.data.baselines import (
-    _discounts, gzip_bits_per_byte, ngram_bits_per_byte, ngram_probabilities,
+    _discounts,
+    gzip_bits_per_byte,
+    ngram_bits_per_byte,
+    ngram_probabilities,
 )
 from tinygrad_llm.errors import InputError
 
@@ -31,7 +34,7 @@ def slow(train, history, token, order, size):
     """p(token | history) by the formula; history: a tuple of up to order - 1 ids."""
     p = 1 / size
     for n in range(1, len(history) + 2):
-        h = history[len(history) + 1 - n:]
+        h = history[len(history) + 1 - n :]
         grams = zip(*(train[i:] for i in range(min(n + 1, order))))
         c = Counter(grams) if n == order else Counter(gram[1:] for gram in set(grams))
         d = slow_discounts(c.values())
@@ -55,7 +58,8 @@ def test_a_bigram_by_hand():
     p = ngram_probabilities([a, b, a, b, a, c], [a, b, a, a, c, a], order=2)
     assert p == pytest.approx([1 / 3, 1 / 2, 2 / 3, 1 / 6, 1 / 3, 1 / 3], abs=1e-15)
     assert ngram_bits_per_byte([a, b, a, b, a, c], [a, b], 4, order=2) == pytest.approx(
-        (math.log2(3) + 1) / 4)
+        (math.log2(3) + 1) / 4
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -65,7 +69,7 @@ def test_the_probabilities_are_those_of_the_formula(order, size, length):
     weights = 1 / np.arange(1, size + 1)
     train, ids = (rng.choice(size, n, p=weights / weights.sum()) for n in (length, 30))
     p = ngram_probabilities(train, ids, order=order, vocab_size=size)
-    histories = [tuple(ids[max(0, i - order + 1):i].tolist()) for i in range(len(ids))]
+    histories = [tuple(ids[max(0, i - order + 1) : i].tolist()) for i in range(len(ids))]
     expected = [slow(train.tolist(), h, token, order, size) for h, token in zip(histories, ids)]
     assert p == pytest.approx(expected, rel=1e-12)
 
@@ -77,11 +81,16 @@ def test_the_discounts_by_hand():
         assert _discounts(np.array(counts)).tolist() == [0, 0.5, 1.0, 1.5]
 
 
-@given(st.lists(st.integers(0, 4), min_size=6, max_size=60),
-       st.lists(st.integers(0, 5), max_size=4), st.integers(1, 4))
+@given(
+    st.lists(st.integers(0, 4), min_size=6, max_size=60),
+    st.lists(st.integers(0, 5), max_size=4),
+    st.integers(1, 4),
+)
 def test_the_probabilities_of_the_next_token_sum_to_one(train, history, order):
-    p = [ngram_probabilities(train, [*history, token], order=order, vocab_size=6)[-1]
-         for token in range(6)]
+    p = [
+        ngram_probabilities(train, [*history, token], order=order, vocab_size=6)[-1]
+        for token in range(6)
+    ]
     assert min(p) > 0 and sum(p) == pytest.approx(1, abs=1e-12)
 
 
@@ -100,14 +109,17 @@ def test_half_a_million_tokens_take_less_than_three_seconds():
     assert time.perf_counter() - start < 3
 
 
-@pytest.mark.parametrize("train, ids, settings, message", [
-    ([1, 2], [1], {"order": 2}, r"more ids than that to count \(2\)"),
-    ([1, 2, 3], [], {"order": 2}, r"1 or more to score \(0\)"),
-    ([1, 2, 3], [1], {"order": 0}, "an order of 1 or more"),
-    ([1, 2, 3], [9], {"order": 2, "vocab_size": 9}, "ids up to 9 over a vocabulary of 9"),
-    ([1, 2, -3], [1], {"order": 2}, "ids go from 0"),
-    ([1, 2, 3, 4, 5], [1], {"order": 4, "vocab_size": 60_000}, "use a lower order"),
-])
+@pytest.mark.parametrize(
+    "train, ids, settings, message",
+    [
+        ([1, 2], [1], {"order": 2}, r"more ids than that to count \(2\)"),
+        ([1, 2, 3], [], {"order": 2}, r"1 or more to score \(0\)"),
+        ([1, 2, 3], [1], {"order": 0}, "an order of 1 or more"),
+        ([1, 2, 3], [9], {"order": 2, "vocab_size": 9}, "ids up to 9 over a vocabulary of 9"),
+        ([1, 2, -3], [1], {"order": 2}, "ids go from 0"),
+        ([1, 2, 3, 4, 5], [1], {"order": 4, "vocab_size": 60_000}, "use a lower order"),
+    ],
+)
 def test_what_cannot_be_counted_is_refused(train, ids, settings, message):
     with pytest.raises(InputError, match=message):
         ngram_probabilities(train, ids, **settings)

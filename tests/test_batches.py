@@ -18,7 +18,7 @@ class Endless:
     """10^12 tokens of which each is its own position, without storage."""
 
     def __len__(self):
-        return 10 ** 12
+        return 10**12
 
     def __getitem__(self, span):
         return np.arange(span.start, span.stop)
@@ -105,12 +105,17 @@ def test_a_corpus_shorter_than_a_context_names_both_numbers():
         make(n=16, context=16)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"tokens": 999}, "stored batches had tokens = 999, these have 1,000"),
-    ({"context": 8}, "stored batches had context = 8"),
-    ({"position": 10 ** 6}, "position 1,000,000 is past"),
-    ({"epoch": -1}, "whole numbers"), ({"seed": 0.5}, "whole numbers"), ({"x": 1}, "seed, epoch"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tokens": 999}, "stored batches had tokens = 999, these have 1,000"),
+        ({"context": 8}, "stored batches had context = 8"),
+        ({"position": 10**6}, "position 1,000,000 is past"),
+        ({"epoch": -1}, "whole numbers"),
+        ({"seed": 0.5}, "whole numbers"),
+        ({"x": 1}, "seed, epoch"),
+    ],
+)
 def test_a_state_that_does_not_fit_is_refused(change, message):
     batches = make()
     with pytest.raises(InputError, match=message):
@@ -125,7 +130,7 @@ def test_windows_predict_each_token_after_the_first_once(n, batch_size, context)
     assert np.array_equal(inputs, np.arange(n - 1)) and np.array_equal(targets, np.arange(1, n))
     shapes = [inputs.shape for inputs, _ in batches]
     whole, rest = divmod(n - 1, context)
-    assert shapes[:whole // batch_size] == [(batch_size, context)] * (whole // batch_size)
+    assert shapes[: whole // batch_size] == [(batch_size, context)] * (whole // batch_size)
     assert (shapes[-1] == (1, rest)) if rest else all(shape[1] == context for shape in shapes)
 
 

@@ -30,7 +30,7 @@ def score_of(model, ids, config):
     logits = model(np.array([PROMPT + ids])).data[0].astype(np.float64)
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     total = sum(log_p[len(PROMPT) - 1 + i, token] for i, token in enumerate(ids))
-    return total / len(ids)**config.length_penalty
+    return total / len(ids) ** config.length_penalty
 
 
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 2.0])
@@ -38,8 +38,12 @@ def test_beam_search_never_scores_below_greedy_and_says_its_true_score(length_pe
     better = 0
     for seed in [*range(30), LOSES_GREEDY]:
         model = model_of(seed)
-        config = GenerationConfig(temperature=0, max_new_tokens=7, length_penalty=length_penalty,
-                                  eos_token_id=3 if seed % 2 else None)
+        config = GenerationConfig(
+            temperature=0,
+            max_new_tokens=7,
+            length_penalty=length_penalty,
+            eos_token_id=3 if seed % 2 else None,
+        )
         greedy = score_of(model, generate_all(model, [PROMPT], config)[0], config)
         for width in (2, 5):
             found = beam_search(model, PROMPT, dataclasses.replace(config, num_beams=width))
@@ -54,10 +58,15 @@ def test_beam_search_never_scores_below_greedy_and_says_its_true_score(length_pe
 def test_a_search_that_can_see_all_texts_finds_the_best(length_penalty, end):
     for seed in (0, 14, 20, 33):
         model = model_of(seed, vocab_size=4)
-        config = GenerationConfig(max_new_tokens=4, num_beams=4**4, length_penalty=length_penalty,
-                                  eos_token_id=end)
-        texts = [list(ids) for n in range(1, 5) for ids in itertools.product(range(4), repeat=n)
-                 if end not in ids[:-1] and (n == 4 or ids[-1] == end)]
+        config = GenerationConfig(
+            max_new_tokens=4, num_beams=4**4, length_penalty=length_penalty, eos_token_id=end
+        )
+        texts = [
+            list(ids)
+            for n in range(1, 5)
+            for ids in itertools.product(range(4), repeat=n)
+            if end not in ids[:-1] and (n == 4 or ids[-1] == end)
+        ]
         best = max(score_of(model, ids, config) for ids in texts)
         assert abs(beam_search(model, PROMPT, config).score - best) < 1e-5
 
@@ -85,11 +94,15 @@ def test_equal_scores_are_settled_in_favour_of_the_first_token():
 
 
 def test_it_ends_where_every_token_is_an_end():
-    found = beam_search(model_of(0, 4), PROMPT, GenerationConfig(
-        num_beams=2, max_new_tokens=9, eos_token_id=(0, 1, 2, 3)))
+    found = beam_search(
+        model_of(0, 4),
+        PROMPT,
+        GenerationConfig(num_beams=2, max_new_tokens=9, eos_token_id=(0, 1, 2, 3)),
+    )
     assert len(found.ids) == 1
-    assert beam_search(model_of(0, 4), PROMPT, GenerationConfig(
-        num_beams=2, max_new_tokens=9, eos_token_id=50256)).ids
+    assert beam_search(
+        model_of(0, 4), PROMPT, GenerationConfig(num_beams=2, max_new_tokens=9, eos_token_id=50256)
+    ).ids
 
 
 def test_it_scores_no_lower_than_transformers(tmp_path):
@@ -104,11 +117,21 @@ def test_it_scores_no_lower_than_transformers(tmp_path):
         peer = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
         prompt = torch.tensor([PROMPT])
         theirs = peer.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, do_sample=False,
-            num_beams=4, length_penalty=1.0, early_stopping="never", eos_token_id=3, pad_token_id=0,
-            return_dict_in_generate=True, output_scores=True)
-        found = beam_search(model, PROMPT, GenerationConfig(
-            num_beams=4, max_new_tokens=8, eos_token_id=3))
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=8,
+            do_sample=False,
+            num_beams=4,
+            length_penalty=1.0,
+            early_stopping="never",
+            eos_token_id=3,
+            pad_token_id=0,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        found = beam_search(
+            model, PROMPT, GenerationConfig(num_beams=4, max_new_tokens=8, eos_token_id=3)
+        )
         assert found.score >= theirs.sequences_scores.item() - 1e-4
         equal += abs(found.score - theirs.sequences_scores.item()) < 1e-4
     assert equal >= 6

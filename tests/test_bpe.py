@@ -26,9 +26,12 @@ def gpt2():
 def their_gpt2(gpt2):
     """tiktoken's encoding of GPT-2, its ranks made from the same two files."""
     tiktoken = pytest.importorskip("tiktoken", reason="pip install tiktoken")
-    return tiktoken.Encoding("gpt2", pat_str=PATTERNS["gpt2"],
-                             mergeable_ranks=dict(gpt2.contents.vocabulary),
-                             special_tokens=gpt2.special_tokens)
+    return tiktoken.Encoding(
+        "gpt2",
+        pat_str=PATTERNS["gpt2"],
+        mergeable_ranks=dict(gpt2.contents.vocabulary),
+        special_tokens=gpt2.special_tokens,
+    )
 
 
 def merge_slowly(ids, ranks, made):
@@ -39,7 +42,7 @@ def merge_slowly(ids, ranks, made):
         if not found:
             return ids
         rank, i = min(found)
-        ids[i:i + 2] = [made[rank]]
+        ids[i : i + 2] = [made[rank]]
 
 
 def test_gpt2_by_hand(gpt2):
@@ -73,8 +76,12 @@ def test_ids_of_a_trained_vocabulary_equal_tiktoken(pattern):
     tiktoken = pytest.importorskip("tiktoken", reason="pip install tiktoken")
     text = shared_text("tinyshakespeare.txt")[:200_000]
     ours = BPETokenizer.train([text], 700, pattern=pattern)
-    theirs = tiktoken.Encoding("ours", pat_str=PATTERNS[pattern], special_tokens={},
-                               mergeable_ranks=dict(ours.contents.vocabulary))
+    theirs = tiktoken.Encoding(
+        "ours",
+        pat_str=PATTERNS[pattern],
+        special_tokens={},
+        mergeable_ranks=dict(ours.contents.vocabulary),
+    )
     for sample in [text, *random_texts(500, seed=7)]:
         assert ours.encode(sample) == theirs.encode_ordinary(sample)
 
@@ -142,19 +149,22 @@ def test_sources_give_one_vocabulary(tmp_path):
     assert BPETokenizer.train([tmp_path / "text.txt"], 300).fingerprint() == expected
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (dict(vocab_size=257, special_tokens=["x1", "x2"]), "at least 258"),
-    (dict(vocab_size=100), "at least 256"),
-    (dict(vocab_size=300, pattern="gpt"), "gpt2"),
-    (dict(vocab_size=300, special_tokens="<|x|>"), "a list of names"),
-    (dict(vocab_size=300, special_tokens={"<|x|>"}), "a list of names"),
-    (dict(vocab_size=300, special_tokens=["<|x|>", "<|x|>"]), "named twice"),
-    (dict(vocab_size=300, special_tokens=["a"]), "ordinary token"),
-    (dict(vocab_size=300, special_tokens=[""]), "not empty"),
-    (dict(vocab_size=300, special_tokens=["\ud800x"]), "surrogate"),
-    (dict(vocab_size=300, texts_or_path=[]), "no text"),
-    (dict(vocab_size=300, texts_or_path="no such file"), "cannot read no such file"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(vocab_size=257, special_tokens=["x1", "x2"]), "at least 258"),
+        (dict(vocab_size=100), "at least 256"),
+        (dict(vocab_size=300, pattern="gpt"), "gpt2"),
+        (dict(vocab_size=300, special_tokens="<|x|>"), "a list of names"),
+        (dict(vocab_size=300, special_tokens={"<|x|>"}), "a list of names"),
+        (dict(vocab_size=300, special_tokens=["<|x|>", "<|x|>"]), "named twice"),
+        (dict(vocab_size=300, special_tokens=["a"]), "ordinary token"),
+        (dict(vocab_size=300, special_tokens=[""]), "not empty"),
+        (dict(vocab_size=300, special_tokens=["\ud800x"]), "surrogate"),
+        (dict(vocab_size=300, texts_or_path=[]), "no text"),
+        (dict(vocab_size=300, texts_or_path="no such file"), "cannot read no such file"),
+    ],
+)
 def test_wrong_arguments_of_train(arguments, message):
     with pytest.raises(InputError, match=message):
         BPETokenizer.train(**{"texts_or_path": CORPUS, **arguments})

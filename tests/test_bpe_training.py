@@ -27,7 +27,7 @@ def by_definition(counts, limit, least=1):
             i = 0
             while i < len(ids) - 1:
                 if (ids[i], ids[i + 1]) == best:
-                    ids[i:i + 2] = [256 + len(merges)]
+                    ids[i : i + 2] = [256 + len(merges)]
                 i += 1
         merges.append(best)
     return merges
@@ -83,8 +83,11 @@ def test_equals_the_trainer_of_tokenizers(least):
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=768, min_frequency=least, show_progress=False,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet())
+        vocab_size=768,
+        min_frequency=least,
+        show_progress=False,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+    )
     theirs.train_from_iterator([text], trainer)
     tokens, _ = learn_merges(count_pieces([text], "gpt2"), 512, min_frequency=least)
     assert {spell(token): i for i, token in enumerate(tokens)} == theirs.get_vocab()

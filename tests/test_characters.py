@@ -14,9 +14,15 @@ def test_by_hand():
     assert tokenizer.token_bytes(2) == b"l"
 
 
-@pytest.mark.parametrize("text, character, position", [
-    ("hex", "'x' (U+0078)", 2), ("lé", "'é' (U+00E9)", 1), ("o\ud800", "'\ufffd' (U+FFFD)", 1),
-    ("<|end|>\nhe", r"'\n' (U+000A)", 7)])
+@pytest.mark.parametrize(
+    "text, character, position",
+    [
+        ("hex", "'x' (U+0078)", 2),
+        ("lé", "'é' (U+00E9)", 1),
+        ("o\ud800", "'\ufffd' (U+FFFD)", 1),
+        ("<|end|>\nhe", r"'\n' (U+000A)", 7),
+    ],
+)
 def test_an_unknown_character_is_named_with_its_position(text, character, position):
     tokenizer = CharTokenizer.train(["hello"], special_tokens=["<|end|>"])
     with pytest.raises(InputError) as error:

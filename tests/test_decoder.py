@@ -43,7 +43,7 @@ def test_reading_on_with_the_cache_equals_reading_the_window_anew(first):
     for start, end in zip([0, *range(first, 40)], range(first, 41), strict=True):
         logits = cached.read(ids[:, start:end])
         np.testing.assert_allclose(logits, anew.read(ids[:, start:end]), atol=1e-5)
-        window = ids[:, window_start(end, 8):end]
+        window = ids[:, window_start(end, 8) : end]
         np.testing.assert_allclose(logits, model(window).data[:, -1], atol=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_rows_can_be_repeated():
     decoder.read(ids[:, :6])
     decoder.reorder(np.array([1, 1, 0]))
     for end in range(7, 20):  # past the context, where the ids are read again
-        logits = decoder.read(ids[[1, 1, 0], end - 1:end])
+        logits = decoder.read(ids[[1, 1, 0], end - 1 : end])
     alone = Decoder(model).read(ids[:, :19])
     np.testing.assert_allclose(logits, alone[[1, 1, 0]], atol=1e-5)
 

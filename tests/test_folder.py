@@ -17,8 +17,10 @@ from tinygrad_llm.tensor_files import load_tensors, save_tensors
 
 CONFIG = GPTConfig(vocab_size=31, n_positions=12, n_layer=2, n_head=4, n_embd=16, dropout=0.25)
 IDS = np.random.default_rng(5).integers(31, size=(3, 12))
-VARIANTS = [{"bias": bias, "qkv_bias": qkv_bias, "tie_word_embeddings": tied}
-            for bias, qkv_bias, tied in itertools.product((True, False), repeat=3)]
+VARIANTS = [
+    {"bias": bias, "qkv_bias": qkv_bias, "tie_word_embeddings": tied}
+    for bias, qkv_bias, tied in itertools.product((True, False), repeat=3)
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,7 @@ def logits(model):
 
 def their_logits(model):
     import torch
+
     with torch.no_grad():
         return model.eval()(torch.tensor(IDS)).logits.numpy()
 
@@ -73,8 +76,16 @@ def test_transformers_opens_what_we_save_and_we_open_what_it_saves(variant, tran
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_model_that_transformers_made_gives_its_logits(tied, transformers, tmp_path):
-    config = transformers.GPT2Config(vocab_size=31, n_positions=12, n_layer=2, n_head=4, n_embd=16,
-                                     n_inner=64, tie_word_embeddings=tied, layer_norm_epsilon=1e-3)
+    config = transformers.GPT2Config(
+        vocab_size=31,
+        n_positions=12,
+        n_layer=2,
+        n_head=4,
+        n_embd=16,
+        n_inner=64,
+        tie_word_embeddings=tied,
+        layer_norm_epsilon=1e-3,
+    )
     theirs = transformers.GPT2LMHeadModel(config)
     theirs.save_pretrained(tmp_path)
     expected = their_logits(theirs)
@@ -90,6 +101,7 @@ def test_a_model_that_transformers_made_gives_its_logits(tied, transformers, tmp
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_other_floating_point_formats_become_float32(dtype, transformers, tmp_path):
     import torch
+
     save_model(tmp_path / "ours", noisy_model())
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours")
     theirs.to(getattr(torch, dtype)).save_pretrained(tmp_path / "theirs")
@@ -124,11 +136,14 @@ def test_a_model_without_biases_refuses_a_bias_that_is_not_zero(tmp_path):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("array, message", [
-    (np.ones((31, 16), np.int64), "wte.weight is int64"),
-    (np.full((31, 16), 1e300), "too large for float32"),
-    (np.ones((30, 16), np.float32), "has shape"),
-])
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.ones((31, 16), np.int64), "wte.weight is int64"),
+        (np.full((31, 16), 1e300), "too large for float32"),
+        (np.ones((30, 16), np.float32), "has shape"),
+    ],
+)
 def test_weights_that_cannot_be_meant_are_refused(array, message, tmp_path):
     save_model(tmp_path, noisy_model())
     rewrite(tmp_path, lambda t: t | {"transformer.wte.weight": array})
@@ -136,10 +151,14 @@ def test_weights_that_cannot_be_meant_are_refused(array, message, tmp_path):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("name, message", [
-    ("model.safetensors.index.json", "several files"), ("pytorch_model.bin", "pickle"),
-    ("other", "cannot read .*model.safetensors"),
-])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("model.safetensors.index.json", "several files"),
+        ("pytorch_model.bin", "pickle"),
+        ("other", "cannot read .*model.safetensors"),
+    ],
+)
 def test_weights_in_another_format_are_refused_with_the_remedy(name, message, tmp_path):
     save_model(tmp_path, noisy_model())
     (tmp_path / "model.safetensors").rename(tmp_path / name)
@@ -196,13 +215,15 @@ def test_a_loaded_model_can_be_trained_further(tmp_path):
 def test_mutated_folders_open_or_give_the_one_error(tmp_path):
     save_model(tmp_path, noisy_model(n_layer=1))
     rng, opened = np.random.default_rng(2), 0
-    for name, alphabet in [("config.json", b'0123456789-.{}[]",:etrufalsn'),
-                           ("model.safetensors", bytes(range(256)))]:
+    for name, alphabet in [
+        ("config.json", b'0123456789-.{}[]",:etrufalsn'),
+        ("model.safetensors", bytes(range(256))),
+    ]:
         whole = (tmp_path / name).read_bytes()
         for _ in range(300):
-            data = bytearray(whole[:rng.integers(len(whole))] if rng.random() < 0.2 else whole)
+            data = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.2 else whole)
             for place in rng.integers(2500, size=rng.integers(1, 3)):
-                data[place:place + 1] = bytes([rng.choice(list(alphabet))])
+                data[place : place + 1] = bytes([rng.choice(list(alphabet))])
             (tmp_path / name).write_bytes(data)
             try:
                 load_model(tmp_path)

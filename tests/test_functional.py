@@ -35,7 +35,8 @@ def test_arguments_stand_in_pytorchs_order():
         (F.masked_fill(X, X > 2, 7.0), torch.tensor(X).masked_fill(torch.tensor(X) > 2, 7.0)),
         (F.clip(X, 1, 3), torch.clip(torch.tensor(X), 1, 3)),
         (F.transpose(X, 0, 1), torch.transpose(torch.tensor(X), 0, 1)),
-        (F.gelu(X, approximate="tanh"), G.gelu(torch.tensor(X), approximate="tanh"))]
+        (F.gelu(X, approximate="tanh"), G.gelu(torch.tensor(X), approximate="tanh")),
+    ]
     for ours, theirs in calls:
         np.testing.assert_allclose(ours.data, theirs.numpy(), rtol=1e-5, atol=1e-6)
 

@@ -7,7 +7,11 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.inference.beam import beam_search
 from tinygrad_llm.inference.generate import (
-    NOTHING, GenerationConfig, complete, generate, generate_all,
+    NOTHING,
+    GenerationConfig,
+    complete,
+    generate,
+    generate_all,
 )
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.nn import Module
@@ -50,8 +54,10 @@ class Scripted(Module):
 def test_greedy_text_is_the_same_with_and_without_the_cache(twin, changes):
     model, config = model_of(**changes), GenerationConfig(temperature=0, max_new_tokens=256)
     with twin():
-        cached, anew = ([step.item() for step in generate(model, [[1, 2]], config, use_cache=use)]
-                        for use in (True, False))
+        cached, anew = (
+            [step.item() for step in generate(model, [[1, 2]], config, use_cache=use)]
+            for use in (True, False)
+        )
     assert cached == anew and len(cached) == 256 and len(set(cached)) > 5
 
 
@@ -71,23 +77,39 @@ def test_greedy_text_is_that_of_transformers(penalty, tmp_path):
     save_model(tmp_path, model := model_of(n_positions=128))
     peer = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
     prompt = torch.tensor([[1, 2, 3]])
-    theirs = peer.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=100,
-                           do_sample=False, repetition_penalty=penalty, pad_token_id=0)
+    theirs = peer.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=100,
+        do_sample=False,
+        repetition_penalty=penalty,
+        pad_token_id=0,
+    )
     config = GenerationConfig(temperature=0, max_new_tokens=100, repetition_penalty=penalty)
     assert generate_all(model, [[1, 2, 3]], config) == theirs[:, 3:].tolist()
 
 
-@pytest.mark.parametrize("config", [
-    GenerationConfig(temperature=0, max_new_tokens=40),
-    GenerationConfig(temperature=0, max_new_tokens=40, eos_token_id=tuple(range(0, 60, 5))),
-    GenerationConfig(max_new_tokens=40, top_k=9, top_p=0.9, repetition_penalty=1.2,
-                     eos_token_id=tuple(range(0, 60, 5))),
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        GenerationConfig(temperature=0, max_new_tokens=40),
+        GenerationConfig(temperature=0, max_new_tokens=40, eos_token_id=tuple(range(0, 60, 5))),
+        GenerationConfig(
+            max_new_tokens=40,
+            top_k=9,
+            top_p=0.9,
+            repetition_penalty=1.2,
+            eos_token_id=tuple(range(0, 60, 5)),
+        ),
+    ],
+)
 def test_a_batch_gives_each_row_the_tokens_it_gets_alone(config):
     model = model_of()
     together = generate_all(model, PROMPTS, config, rng=np.random.default_rng(5))
-    alone = [generate_all(model, [prompt], config, rng=rng)[0]
-             for prompt, rng in zip(PROMPTS, np.random.default_rng(5).spawn(5), strict=True)]
+    alone = [
+        generate_all(model, [prompt], config, rng=rng)[0]
+        for prompt, rng in zip(PROMPTS, np.random.default_rng(5).spawn(5), strict=True)
+    ]
     assert together == alone
     lengths = {len(text) for text in together}
     assert lengths == {40} if not config.eos_ids else len(lengths) > 1
@@ -97,7 +119,9 @@ def test_a_row_gives_nothing_before_its_prompt_is_read_and_after_its_text_has_en
     config = GenerationConfig(temperature=0, max_new_tokens=4)
     steps = list(generate(model_of(), [[1, 2, 3], [4]], config))
     assert np.array([step == NOTHING for step in steps]).T.astype(int).tolist() == [
-        [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1]]
+        [1, 1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 1, 1],
+    ]
 
 
 def test_a_text_ends_with_its_end_token():
@@ -109,8 +133,9 @@ def test_a_text_ends_with_its_end_token():
 
 def test_the_seed_decides_and_nothing_else_does():
     model, config = model_of(dropout=0.4).train(), GenerationConfig(max_new_tokens=30)
-    first, again, other = (generate_all(model, [[1]], config, rng=np.random.default_rng(seed))
-                           for seed in (1, 1, 2))
+    first, again, other = (
+        generate_all(model, [[1]], config, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
@@ -136,11 +161,15 @@ def test_between_two_steps_the_caller_is_in_its_own_mode():
         assert (x * 2).requires_grad and model.training
 
 
-@pytest.mark.parametrize("prompts, config, rng, message", [
-    ([[]], GREEDY, None, "empty"), ([[1], [60]], GREEDY, None, "token 60"),
-    ([[1]], GenerationConfig(), None, "rng"),
-    ([[1]], GenerationConfig(num_beams=2), None, "beam_search"),
-])
+@pytest.mark.parametrize(
+    "prompts, config, rng, message",
+    [
+        ([[]], GREEDY, None, "empty"),
+        ([[1], [60]], GREEDY, None, "token 60"),
+        ([[1]], GenerationConfig(), None, "rng"),
+        ([[1]], GenerationConfig(num_beams=2), None, "beam_search"),
+    ],
+)
 def test_what_cannot_be_generated_is_an_error_at_once(prompts, config, rng, message):
     with pytest.raises(InputError, match=message):
         generate(model_of(), prompts, config, rng=rng)
@@ -182,6 +211,7 @@ def test_an_empty_prompt_begins_with_the_end_token_or_is_an_error():
     config = GenerationConfig(temperature=0, max_new_tokens=5, eos_token_id=256)
     expected = generate_all(model, [[256]], config)[0]
     assert "".join(complete(model, tokenizer, "", config)) == tokenizer.decode(
-        token for token in expected if token != 256)
+        token for token in expected if token != 256
+    )
     with pytest.raises(InputError, match="prompt is empty"):
         complete(model, tokenizer, "", GREEDY)

@@ -7,7 +7,11 @@ import pytest
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference.generation_config import (
-    GenerationConfig, from_document, load_generation_config, save_generation_config, to_document,
+    GenerationConfig,
+    from_document,
+    load_generation_config,
+    save_generation_config,
+    to_document,
 )
 
 CONFIGS = [
@@ -35,7 +39,10 @@ def test_transformers_reads_the_file_in_the_same_sense(config, tmp_path):
         assert getattr(theirs, name) == getattr(config, name)
     if theirs.do_sample:
         assert (theirs.temperature, theirs.top_k, theirs.top_p) == (
-            config.temperature, config.top_k, config.top_p)
+            config.temperature,
+            config.top_k,
+            config.top_p,
+        )
     ends = [] if theirs.eos_token_id is None else np.ravel(theirs.eos_token_id).tolist()
     assert tuple(ends) == config.eos_ids
     theirs.save_pretrained(tmp_path / "again")
@@ -47,8 +54,12 @@ def test_a_folder_without_the_file_means_the_defaults(tmp_path):
 
 
 def test_gpt2s_own_file_is_greedy():
-    document = {"_from_model_config": True, "bos_token_id": 50256, "eos_token_id": 50256,
-                "transformers_version": "4.26.0.dev0"}
+    document = {
+        "_from_model_config": True,
+        "bos_token_id": 50256,
+        "eos_token_id": 50256,
+        "transformers_version": "4.26.0.dev0",
+    }
     assert from_document(document) == GenerationConfig(temperature=0.0, eos_token_id=50256)
 
 
@@ -60,28 +71,49 @@ def test_what_a_missing_key_means_to_transformers_it_means_here():
     assert from_document({"no_repeat_ngram_size": None, "token_healing": False}).temperature == 0
 
 
-@pytest.mark.parametrize("document, message", [
-    ({"do_sample": True, "num_beams": 2}, "do_sample with num_beams"),
-    ({"no_repeat_ngram_size": 3}, "'no_repeat_ngram_size'"),
-    ({"min_p": 0.1, "do_sample": True}, "'min_p'"),
-    ({"top_k": "5", "do_sample": True}, "top_k"),
-    ({"eos_token_id": "x"}, "eos_token_id"), ({"eos_token_id": [1, None]}, "eos_token_id"),
-    ({"eos_token_id": -1}, "eos_token_id"), ({"stop_strings": [3, ""]}, "stop_strings"),
-    ({"num_beams": [2]}, "num_beams"), ({"max_new_tokens": 0}, "max_new_tokens"),
-    ([], "object"),
-])
+@pytest.mark.parametrize(
+    "document, message",
+    [
+        ({"do_sample": True, "num_beams": 2}, "do_sample with num_beams"),
+        ({"no_repeat_ngram_size": 3}, "'no_repeat_ngram_size'"),
+        ({"min_p": 0.1, "do_sample": True}, "'min_p'"),
+        ({"top_k": "5", "do_sample": True}, "top_k"),
+        ({"eos_token_id": "x"}, "eos_token_id"),
+        ({"eos_token_id": [1, None]}, "eos_token_id"),
+        ({"eos_token_id": -1}, "eos_token_id"),
+        ({"stop_strings": [3, ""]}, "stop_strings"),
+        ({"num_beams": [2]}, "num_beams"),
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+        ([], "object"),
+    ],
+)
 def test_a_file_that_asks_for_something_else_is_refused_by_name(document, message, tmp_path):
     (tmp_path / "generation_config.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=f"generation_config.json.*{message}"):
         load_generation_config(tmp_path)
 
 
-@pytest.mark.parametrize("name, value", [
-    ("max_new_tokens", 0), ("max_new_tokens", 2.5), ("num_beams", 0), ("num_beams", True),
-    ("length_penalty", 11), ("length_penalty", float("nan")), ("temperature", -1), ("top_k", -1),
-    ("top_p", 0), ("top_p", 1.5), ("repetition_penalty", 0), ("eos_token_id", -5),
-    ("eos_token_id", "x"), ("stop_strings", "END"), ("stop_strings", ("",)), ("stop_strings", (3,)),
-])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("max_new_tokens", 0),
+        ("max_new_tokens", 2.5),
+        ("num_beams", 0),
+        ("num_beams", True),
+        ("length_penalty", 11),
+        ("length_penalty", float("nan")),
+        ("temperature", -1),
+        ("top_k", -1),
+        ("top_p", 0),
+        ("top_p", 1.5),
+        ("repetition_penalty", 0),
+        ("eos_token_id", -5),
+        ("eos_token_id", "x"),
+        ("stop_strings", "END"),
+        ("stop_strings", ("",)),
+        ("stop_strings", (3,)),
+    ],
+)
 def test_a_value_outside_its_range_is_named(name, value):
     with pytest.raises(InputError, match=f"{name} is "):
         GenerationConfig(**{name: value})

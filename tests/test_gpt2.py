@@ -11,16 +11,30 @@ from tinygrad_llm.formats.gpt2 import SIZES, from_config, match, slots, to_confi
 from tinygrad_llm.models.gpt import GPT, PRESETS, GPTConfig
 
 SMALL = GPTConfig(vocab_size=11, n_positions=6, n_layer=2, n_head=2, n_embd=8, dropout=0.1)
-VARIANTS = [dataclasses.replace(SMALL, bias=bias, qkv_bias=qkv_bias, tie_word_embeddings=tied)
-            for bias, qkv_bias, tied in itertools.product((True, False), repeat=3)]
+VARIANTS = [
+    dataclasses.replace(SMALL, bias=bias, qkv_bias=qkv_bias, tie_word_embeddings=tied)
+    for bias, qkv_bias, tied in itertools.product((True, False), repeat=3)
+]
 
 REFUSED = {
-    "model_type": "llama", "activation_function": "relu", "n_inner": 31,
-    "scale_attn_weights": False, "scale_attn_by_inverse_layer_idx": True,
-    "add_cross_attention": True, "quantization_config": {"bits": 4},
-    "attn_pdrop": 0.3, "embd_pdrop": None, "resid_pdrop": "none",
-    "n_head": 3, "n_layer": 0, "vocab_size": "11", "n_embd": 8.0, "n_positions": True,
-    "bias": "yes", "tie_word_embeddings": None, "layer_norm_epsilon": 0,
+    "model_type": "llama",
+    "activation_function": "relu",
+    "n_inner": 31,
+    "scale_attn_weights": False,
+    "scale_attn_by_inverse_layer_idx": True,
+    "add_cross_attention": True,
+    "quantization_config": {"bits": 4},
+    "attn_pdrop": 0.3,
+    "embd_pdrop": None,
+    "resid_pdrop": "none",
+    "n_head": 3,
+    "n_layer": 0,
+    "vocab_size": "11",
+    "n_embd": 8.0,
+    "n_positions": True,
+    "bias": "yes",
+    "tie_word_embeddings": None,
+    "layer_norm_epsilon": 0,
 }
 
 
@@ -74,13 +88,19 @@ def test_names_fit_with_and_without_the_prefix_and_old_buffers_are_ignored():
     assert not match(SMALL, bare | old).keys() & old.keys()
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"wpe.weight": None}, "'wpe.weight' is missing"),
-    ({"score.weight": (2, 8)}, "'score.weight' has no place"),
-    ({"h.2.ln_1.bias": (8,)}, "'h.2.ln_1.bias' has no place"),
-    ({"h.1.mlp.c_fc.weight": (32, 8)}, r"c_fc.weight has shape \(32, 8\), but the model \(8, 32\)"),
-    ({"transformer.wte.weight": (11, 8)}, "both 'wte.weight' and 'transformer.wte.weight'"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"wpe.weight": None}, "'wpe.weight' is missing"),
+        ({"score.weight": (2, 8)}, "'score.weight' has no place"),
+        ({"h.2.ln_1.bias": (8,)}, "'h.2.ln_1.bias' has no place"),
+        (
+            {"h.1.mlp.c_fc.weight": (32, 8)},
+            r"c_fc.weight has shape \(32, 8\), but the model \(8, 32\)",
+        ),
+        ({"transformer.wte.weight": (11, 8)}, "both 'wte.weight' and 'transformer.wte.weight'"),
+    ],
+)
 def test_tensors_that_do_not_fit_are_refused_by_name(change, message):
     shapes = {slot.name: slot.shape for slot in slots(SMALL) if slot.in_model} | change
     with pytest.raises(InputError, match=message):

@@ -28,23 +28,26 @@ def test_a_small_pair(tmp_path):
     assert from_gpt2(tmp_path, plain, special_tokens=[]).special_tokens == {}
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(ids=b"{"), "encoder.json is not valid JSON"),
-    (dict(ids=[1]), "object"),
-    (dict(ids={**IDS, "x y": 259}), "stands for no byte"),
-    (dict(ids={**IDS, "xy": "259"}), "has the id '259'"),
-    (dict(ids={**IDS, "xy": 7}), "id 7 belongs to both"),
-    (dict(ids={"<|endoftext|>": 0}), "Ġ"),
-    (dict(special_tokens=["<|pad|>"]), "no token '<|pad|>'"),
-    (dict(special_tokens="<|endoftext|>"), "a list of names"),
-    (dict(merges="Ġ a\nĠa"), "a merge joins two tokens"),
-    (dict(merges="Ġ a b"), "a merge joins two tokens"),
-    (dict(merges="Ġ zz"), "a merge names 'zz'"),
-    (dict(merges="a b"), "makes no token"),
-    (dict(merges="Ġ a\nĠ a"), "twice"),
-    (dict(merges="Ġ <|endoftext|>"), "no ordinary token"),
-    (dict(merges=b"\xff\xfe"), "vocab.bpe is not UTF-8"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(ids=b"{"), "encoder.json is not valid JSON"),
+        (dict(ids=[1]), "object"),
+        (dict(ids={**IDS, "x y": 259}), "stands for no byte"),
+        (dict(ids={**IDS, "xy": "259"}), "has the id '259'"),
+        (dict(ids={**IDS, "xy": 7}), "id 7 belongs to both"),
+        (dict(ids={"<|endoftext|>": 0}), "Ġ"),
+        (dict(special_tokens=["<|pad|>"]), "no token '<|pad|>'"),
+        (dict(special_tokens="<|endoftext|>"), "a list of names"),
+        (dict(merges="Ġ a\nĠa"), "a merge joins two tokens"),
+        (dict(merges="Ġ a b"), "a merge joins two tokens"),
+        (dict(merges="Ġ zz"), "a merge names 'zz'"),
+        (dict(merges="a b"), "makes no token"),
+        (dict(merges="Ġ a\nĠ a"), "twice"),
+        (dict(merges="Ġ <|endoftext|>"), "no ordinary token"),
+        (dict(merges=b"\xff\xfe"), "vocab.bpe is not UTF-8"),
+    ],
+)
 def test_malformed_files(tmp_path, change, message):
     with pytest.raises(InputError) as error:
         from_gpt2(tmp_path, **change)

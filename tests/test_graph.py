@@ -28,6 +28,7 @@ def small():
 
 def gpt(layers):
     from tinygrad_llm.models import GPT, GPTConfig
+
     rng = np.random.default_rng(0)
     config = GPTConfig(vocab_size=11, n_positions=8, n_layer=layers, n_head=2, n_embd=8)
     model = GPT(config, rng=rng)
@@ -39,9 +40,16 @@ def test_boxes_and_arrows_are_the_graph(small):
     titles = [box.title for box in small.boxes]
     assert titles == ["a", "#1 add", SHOWN, "#2 multiply", "#3 tanh", "#4 add", "#5 sum"]
     arrows = [(titles[a.source], titles[a.target]) for a in small.arrows]
-    assert arrows == [("a", "#1 add"), ("a", "#1 add"), ("#1 add", "#2 multiply"),
-                      (SHOWN, "#2 multiply"), ("#2 multiply", "#3 tanh"), ("#3 tanh", "#4 add"),
-                      ("#1 add", "#4 add"), ("#4 add", "#5 sum")]
+    assert arrows == [
+        ("a", "#1 add"),
+        ("a", "#1 add"),
+        ("#1 add", "#2 multiply"),
+        (SHOWN, "#2 multiply"),
+        ("#2 multiply", "#3 tanh"),
+        ("#3 tanh", "#4 add"),
+        ("#1 add", "#4 add"),
+        ("#4 add", "#5 sum"),
+    ]
     assert all(a.source < a.target for a in small.arrows)
 
 
@@ -70,8 +78,11 @@ def test_mermaid_is_escaped_and_complete(small):
 def test_operations_stand_with_their_module():
     graph = gpt(2)
     assert graph.groups == ["wte", "wpe", "h.0", "h.1", "ln_f", "wte"]
-    in_block = {box.title.split(".")[1] for box in graph.boxes
-                if box.kind == "leaf" and graph.groups[box.group] == "h.1"}
+    in_block = {
+        box.title.split(".")[1]
+        for box in graph.boxes
+        if box.kind == "leaf" and graph.groups[box.group] == "h.1"
+    }
     assert in_block == {"1"}
     assert 'subgraph cluster_2 { label="h.0";' in to_dot(graph)
     assert 'subgraph g3["h.1"]' in to_mermaid(graph)
@@ -94,8 +105,9 @@ def test_no_boxes_overlap_and_every_arrow_points_down(layers):
     corners = [layout.corner(i) for i in range(len(graph.boxes))]
     assert len(set(corners)) == len(corners) and min(layout.rows) == min(layout.columns) == 0
     width, height = layout.size()
-    assert all(0 <= x and x + layout.box_width <= width and y + BOX_HEIGHT <= height
-               for x, y in corners)
+    assert all(
+        0 <= x and x + layout.box_width <= width and y + BOX_HEIGHT <= height for x, y in corners
+    )
     assert all(corners[a.source][1] + BOX_HEIGHT < corners[a.target][1] for a in graph.arrows)
 
 
@@ -110,7 +122,7 @@ def test_long_arrows_run_beside_the_boxes_each_in_a_lane():
     assert len(spans) >= 6  # two residual arrows a block, and the tied embedding
     intervals = [(layout.lanes[s], layout.rows[s], max(ends)) for s, ends in spans.items()]
     for i, (lane, first, last) in enumerate(intervals):
-        for other, begin, end in intervals[i + 1:]:
+        for other, begin, end in intervals[i + 1 :]:
             assert lane != other or last <= begin or end <= first
 
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tests.kernel_laws import (
-    assert_as_accurate_as_torch, assert_deterministic, assert_equals_reference, layouts, normal, results,
+    assert_as_accurate_as_torch,
+    assert_deterministic,
+    assert_equals_reference,
+    layouts,
+    normal,
+    results,
 )
 from tinygrad_llm.kernels import activations as kernels
 from tinygrad_llm.ops import activations as ops
@@ -31,14 +36,21 @@ def test_as_accurate_as_torch(op, settings):
     functional = pytest.importorskip("torch", reason="pip install torch").nn.functional
     x = np.linspace(-12, 12, 100_003, dtype=np.float32)
     assert_as_accurate_as_torch(
-        op, lambda t: getattr(functional, op.__name__)(t, **settings), [x], normal(x.shape, 3), settings)
+        op,
+        lambda t: getattr(functional, op.__name__)(t, **settings),
+        [x],
+        normal(x.shape, 3),
+        settings,
+    )
 
 
 @pytest.mark.parametrize("op, settings", CASES, ids=NAMES)
 def test_extreme_values(op, settings):
     x = np.float32([0, -0.0, 1e30, -1e30, 50, -50, 3e38, np.nan])
     y, dx = results(getattr(kernels, op.__name__), [x], settings, np.ones(8, np.float32))
-    np.testing.assert_allclose(y, np.float32([0, 0, 1e30, 0, 50, 0, 3e38, np.nan]), rtol=1e-7, atol=1e-19)
+    np.testing.assert_allclose(
+        y, np.float32([0, 0, 1e30, 0, 50, 0, 3e38, np.nan]), rtol=1e-7, atol=1e-19
+    )
     np.testing.assert_allclose(dx, [0.5, 0.5, 1, 0, 1, 0, 1, np.nan], rtol=1e-7, atol=1e-19)
 
 

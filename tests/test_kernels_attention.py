@@ -6,20 +6,38 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.kernel_laws import assert_as_accurate_as_torch, assert_deterministic, assert_equals_reference, normal, results
+from tests.kernel_laws import (
+    assert_as_accurate_as_torch,
+    assert_deterministic,
+    assert_equals_reference,
+    normal,
+    results,
+)
 from tinygrad_llm.kernels import attention as kernels
 from tinygrad_llm.ops import attention as ops
 
 OP = ops.scaled_dot_product_attention
 KERNEL = kernels.scaled_dot_product_attention
 # (B, H, G, T, S, D)
-SIZES = [(1, 1, 1, 1, 1, 1), (2, 3, 3, 5, 5, 7), (1, 2, 2, 17, 17, 16), (1, 1, 1, 97, 97, 64), (2, 4, 2, 33, 33, 20),
-         (1, 6, 1, 7, 7, 33), (1, 2, 2, 6, 50, 8), (1, 2, 1, 50, 6, 8), (1, 1, 1, 1, 130, 32), (1, 3, 3, 200, 300, 12)]
+SIZES = [
+    (1, 1, 1, 1, 1, 1),
+    (2, 3, 3, 5, 5, 7),
+    (1, 2, 2, 17, 17, 16),
+    (1, 1, 1, 97, 97, 64),
+    (2, 4, 2, 33, 33, 20),
+    (1, 6, 1, 7, 7, 33),
+    (1, 2, 2, 6, 50, 8),
+    (1, 2, 1, 50, 6, 8),
+    (1, 1, 1, 1, 130, 32),
+    (1, 3, 3, 200, 300, 12),
+]
 
 
 def operands(b, h, g, t, s, d):
     """[q, k, v] and dy."""
-    return [normal((b, h, t, d), 1), normal((b, g, s, d), 2), normal((b, g, s, d), 3)], normal((b, h, t, d), 4)
+    return [normal((b, h, t, d), 1), normal((b, g, s, d), 2), normal((b, g, s, d), 3)], normal(
+        (b, h, t, d), 4
+    )
 
 
 def random_mask(shape):
@@ -33,11 +51,15 @@ def test_equals_reference(sizes, is_causal):
     assert_equals_reference(OP, arrays, dy, {"is_causal": is_causal}, rtol=3e-6)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 33, 40), (2, 1, 1, 40), (33, 40), (1, 4, 33, 1), (40,), ()], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 33, 40), (2, 1, 1, 40), (33, 40), (1, 4, 33, 1), (40,), ()], ids=str
+)
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_masks(shape, is_causal):
     arrays, dy = operands(2, 4, 2, 33, 40, 8)
-    assert_equals_reference(OP, arrays, dy, {"mask": random_mask(shape), "is_causal": is_causal}, rtol=3e-6)
+    assert_equals_reference(
+        OP, arrays, dy, {"mask": random_mask(shape), "is_causal": is_causal}, rtol=3e-6
+    )
 
 
 def test_a_query_that_may_see_no_key_gives_zero():
@@ -49,9 +71,16 @@ def test_a_query_that_may_see_no_key_gives_zero():
     assert not any(a.any() for a in results(KERNEL, arrays, {"mask": np.zeros((), bool)}, dy))
 
 
-@pytest.mark.parametrize("settings", [
-    {"scale": 0.0}, {"scale": -2.0}, {"scale": 3.0, "is_causal": True}, {"scale": -1.0, "mask": random_mask((33, 33))}],
-    ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scale": 0.0},
+        {"scale": -2.0},
+        {"scale": 3.0, "is_causal": True},
+        {"scale": -1.0, "mask": random_mask((33, 33))},
+    ],
+    ids=str,
+)
 def test_scales(settings):
     arrays, dy = operands(1, 2, 2, 33, 33, 8)
     assert_equals_reference(OP, arrays, dy, settings, rtol=1e-5)
@@ -68,7 +97,9 @@ def test_dropout_drops_the_weights_that_the_reference_drops(seed):
     assert 0.2 < np.mean(y == 0) < 0.4
 
 
-@pytest.mark.parametrize("settings", [{}, {"is_causal": True}, {"mask": random_mask((2, 1, 33, 33))}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"is_causal": True}, {"mask": random_mask((2, 1, 33, 33))}], ids=str
+)
 def test_dropout_equals_reference(settings):
     arrays, dy = operands(2, 4, 2, 33, 33, 20)
     assert_equals_reference(OP, arrays, dy, {**settings, "dropout_p": 0.3, "seed": 5}, rtol=3e-6)
@@ -76,8 +107,14 @@ def test_dropout_equals_reference(settings):
 
 def test_views_of_one_projection_and_a_broadcast_gradient():
     projection = normal((2, 35, 3 * 4 * 16), 1)
-    arrays = [part.reshape(2, 35, 4, 16).swapaxes(1, 2) for part in np.split(projection, 3, axis=-1)]
-    for dy in (normal((2, 35, 4, 16), 2).swapaxes(1, 2), np.float32([1.0]), normal((2, 4, 16, 35), 3).swapaxes(2, 3)):
+    arrays = [
+        part.reshape(2, 35, 4, 16).swapaxes(1, 2) for part in np.split(projection, 3, axis=-1)
+    ]
+    for dy in (
+        normal((2, 35, 4, 16), 2).swapaxes(1, 2),
+        np.float32([1.0]),
+        normal((2, 4, 16, 35), 3).swapaxes(2, 3),
+    ):
         assert_equals_reference(OP, arrays, dy, {"is_causal": True}, rtol=3e-6)
 
 
@@ -86,10 +123,17 @@ def test_layout_of_the_results_joins_heads_without_a_copy():
     y, dq, dk, dv = results(KERNEL, arrays, {}, dy)
     assert y.swapaxes(1, 2).flags.c_contiguous
     whole = np.stack([a.swapaxes(1, 2) for a in (dq, dk, dv)], axis=2)
-    assert whole.strides[-2:] == dq.strides[1::2] and dk.ctypes.data - dq.ctypes.data == whole.strides[2]
+    assert (
+        whole.strides[-2:] == dq.strides[1::2]
+        and dk.ctypes.data - dq.ctypes.data == whole.strides[2]
+    )
 
 
-@pytest.mark.parametrize("sizes", [(0, 2, 2, 3, 3, 4), (1, 2, 2, 0, 3, 4), (1, 2, 2, 3, 0, 4), (1, 2, 2, 3, 3, 0)], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [(0, 2, 2, 3, 3, 4), (1, 2, 2, 0, 3, 4), (1, 2, 2, 3, 0, 4), (1, 2, 2, 3, 3, 0)],
+    ids=str,
+)
 def test_zero_sizes(sizes):
     arrays, dy = operands(*sizes)
     for a in results(KERNEL, arrays, {"is_causal": True}, dy):
@@ -111,11 +155,18 @@ def test_special_values():
 def test_as_accurate_as_torch(t, is_causal):
     functional = pytest.importorskip("torch", reason="pip install torch").nn.functional
     arrays, dy = operands(2, 3, 3, t, t, 64)
-    assert_as_accurate_as_torch(OP, lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal),
-                                arrays, dy, {"is_causal": is_causal})
+    assert_as_accurate_as_torch(
+        OP,
+        lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal),
+        arrays,
+        dy,
+        {"is_causal": is_causal},
+    )
 
 
-@pytest.mark.parametrize("settings", [{}, {"is_causal": True, "dropout_p": 0.1, "seed": 3}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"is_causal": True, "dropout_p": 0.1, "seed": 3}], ids=str
+)
 def test_deterministic(settings):
     arrays, dy = operands(1, 3, 3, 150, 150, 32)
     assert_deterministic(OP, arrays, dy, settings)
@@ -125,7 +176,7 @@ def test_a_query_alone_equals_that_query_among_others_bit_for_bit():
     q, k, v = operands(1, 2, 2, 70, 70, 32)[0]
     together = KERNEL(q, k, v, is_causal=True)[0]
     for t in (0, 15, 16, 69):
-        alone = KERNEL(q[:, :, t:t + 1], k[:, :, :t + 1], v[:, :, :t + 1], is_causal=True)[0]
+        alone = KERNEL(q[:, :, t : t + 1], k[:, :, : t + 1], v[:, :, : t + 1], is_causal=True)[0]
         np.testing.assert_array_equal(alone[:, :, 0], together[:, :, t])
 
 
@@ -138,6 +189,7 @@ def test_memory_grows_linearly_with_the_context():
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         return most
+
     assert peak(4096) < 2.2 * peak(2048) < 2.2 * 4 * 2048 * 2048
 
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tests.kernel_laws import (
-    assert_as_accurate_as_torch, assert_deterministic, assert_equals_reference, layouts, normal, results,
+    assert_as_accurate_as_torch,
+    assert_deterministic,
+    assert_equals_reference,
+    layouts,
+    normal,
+    results,
 )
 from tinygrad_llm.kernels import losses as kernels
 from tinygrad_llm.ops import losses as ops
@@ -17,7 +22,9 @@ def ids(shape, size, seed=3):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("shape", [(5,), (1, 1), (3, 7), (2, 3, 65), (300, 100), (8, 5003)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(5,), (1, 1), (3, 7), (2, 3, 65), (300, 100), (8, 5003)], ids=str
+)
 def test_equals_reference(shape, reduction):
     settings = {"targets": np.asarray(ids(shape[:-1], shape[-1])), "reduction": reduction}
     assert_equals_reference(ops.cross_entropy, [normal(shape, 1, 4)], 3 * ONE, settings)
@@ -48,7 +55,9 @@ def test_special_values():
     inf = np.inf
     logits = np.float32([[0, -inf, 1], [0, -inf, 1], [1e30, 0, 1], [200, 0, -200], [np.nan, 0, 1]])
     for row, target in enumerate((0, 1, 0, 2, 1)):
-        assert_equals_reference(ops.cross_entropy, [logits[row:row + 1]], ONE, {"targets": np.array([target])})
+        assert_equals_reference(
+            ops.cross_entropy, [logits[row : row + 1]], ONE, {"targets": np.array([target])}
+        )
 
 
 @pytest.mark.parametrize("vocabulary", [65, 50_257])
@@ -57,18 +66,29 @@ def test_as_accurate_as_torch(vocabulary):
     rows = 20_000 // vocabulary + 8
     targets = ids((rows,), vocabulary)
     assert_as_accurate_as_torch(
-        ops.cross_entropy, lambda x: torch.nn.functional.cross_entropy(x, torch.tensor(targets)),
-        [normal((rows, vocabulary), 1, 3)], ONE, {"targets": targets})
+        ops.cross_entropy,
+        lambda x: torch.nn.functional.cross_entropy(x, torch.tensor(targets)),
+        [normal((rows, vocabulary), 1, 3)],
+        ONE,
+        {"targets": targets},
+    )
 
 
 def test_deterministic():
-    assert_deterministic(ops.cross_entropy, [normal((301, 130), 1)], ONE, {"targets": ids((301,), 130)})
+    assert_deterministic(
+        ops.cross_entropy, [normal((301, 130), 1)], ONE, {"targets": ids((301,), 130)}
+    )
 
 
-@pytest.mark.parametrize("targets, message", [
-    (np.array([0, 3]), "id 3 is outside the 3 rows"), (np.array([0, -1]), "id -1 is outside"),
-    (np.array([0.0, 1.0]), "ids are float64"), (np.array([0]), r"targets of shape \(1,\) do not fit"),
-])
+@pytest.mark.parametrize(
+    "targets, message",
+    [
+        (np.array([0, 3]), "id 3 is outside the 3 rows"),
+        (np.array([0, -1]), "id -1 is outside"),
+        (np.array([0.0, 1.0]), "ids are float64"),
+        (np.array([0]), r"targets of shape \(1,\) do not fit"),
+    ],
+)
 def test_wrong_targets_are_refused_as_by_the_reference(targets, message):
     for room in (ops, kernels):
         with pytest.raises(ValueError, match=message):

@@ -1,18 +1,22 @@
-"""Laws of the matrix product kernels: NumPy's values for every shape and layout, and one order of summation."""
+"""Laws of the matrix product kernels: NumPy's values for every shape and layout, and one order of
+summation.
+"""
 
 import numpy as np
 import pytest
 
-from tinygrad_llm.kernels import matmul as kernels
 from tinygrad_llm.kernels import threads
 from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
 from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
-from tinygrad_llm.ops import matmul as ops
 
 EDGES = [1, 2, LANES - 1, LANES, ROWS, ROWS + 1, COLUMNS, COLUMNS + 1, 3 * COLUMNS + 5]
 SHAPES = [(m, k, n) for m in EDGES for k in (1, LANES, LANES + 3) for n in EDGES] + [
-    (BLOCK_ROWS + 7, 40, 50), (20, DEPTH + 1, 30), (300, 2 * DEPTH + 5, 70), (10, 20, BLOCK_COLUMNS + 17),
-    (BLOCK_ROWS * 2 + 1, DEPTH + 9, BLOCK_COLUMNS + COLUMNS + 1)]
+    (BLOCK_ROWS + 7, 40, 50),
+    (20, DEPTH + 1, 30),
+    (300, 2 * DEPTH + 5, 70),
+    (10, 20, BLOCK_COLUMNS + 17),
+    (BLOCK_ROWS * 2 + 1, DEPTH + 9, BLOCK_COLUMNS + COLUMNS + 1),
+]
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tests.kernel_laws import (
-    assert_as_accurate_as_torch, assert_deterministic, assert_equals_reference, layouts, normal, results,
+    assert_as_accurate_as_torch,
+    assert_deterministic,
+    assert_equals_reference,
+    layouts,
+    normal,
+    results,
 )
 from tinygrad_llm.kernels import normalize as kernels
 from tinygrad_llm.ops import normalize as ops
@@ -35,7 +40,9 @@ def test_softmax_over_any_axis_of_any_layout(op, axis):
 @pytest.mark.parametrize("op", SOFTMAXES)
 def test_softmax_of_special_values(op):
     inf = np.inf
-    x = np.float32([[0, -inf, 1], [-inf, -inf, 3], [1e30, 0, -1e30], [0, 89, 200], [np.nan, 0, 1], [-inf] * 3])
+    x = np.float32(
+        [[0, -inf, 1], [-inf, -inf, 3], [1e30, 0, -1e30], [0, 89, 200], [np.nan, 0, 1], [-inf] * 3]
+    )
     assert_equals_reference(op, [x], normal(x.shape, 1))
 
 
@@ -57,13 +64,17 @@ def test_norm_gives_nan_only_where_it_came_in():
     x = normal((3, 8), 1)
     x[1, 3] = np.nan
     for op in (ops.layer_norm, ops.rms_norm):
-        y = results(getattr(kernels, op.__name__), [x, *norm_operands(op, (3, 8))[1:]], {}, normal((3, 8)))[0]
+        y = results(
+            getattr(kernels, op.__name__), [x, *norm_operands(op, (3, 8))[1:]], {}, normal((3, 8))
+        )[0]
         assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2]]).all()
 
 
 def test_layer_norm_far_from_zero_and_of_equal_values():
     x = np.stack([normal(64, 1) + 1000, np.full(64, 7, np.float32)])
-    assert_equals_reference(ops.layer_norm, [x, *norm_operands(ops.layer_norm, x.shape)[1:]], normal(x.shape), rtol=1e-4)
+    assert_equals_reference(
+        ops.layer_norm, [x, *norm_operands(ops.layer_norm, x.shape)[1:]], normal(x.shape), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("op", [*SOFTMAXES, ops.layer_norm, ops.rms_norm])
@@ -75,7 +86,10 @@ def test_as_accurate_as_torch(op):
     else:
         arrays = norm_operands(op, shape)
         eps = {ops.layer_norm: 1e-5, ops.rms_norm: 1e-6}[op]
-        torch_op = lambda x, *parameters: getattr(functional, op.__name__)(x, (384,), *parameters, eps=eps)  # noqa: E731
+
+        def torch_op(x, *parameters):
+            return getattr(functional, op.__name__)(x, (384,), *parameters, eps=eps)  # noqa: E731
+
     assert_as_accurate_as_torch(op, torch_op, arrays, normal(shape, 5))
 
 

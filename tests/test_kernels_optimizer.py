@@ -22,7 +22,9 @@ def train(room, size, dtype, steps=5):
 
 @pytest.mark.parametrize("size", [0, 1, 7, 1000, 40_001])
 def test_adamw_equals_reference(size):
-    for got, expected in zip(train(kernels, size, np.float32), train(ops, size, np.float64), strict=True):
+    for got, expected in zip(
+        train(kernels, size, np.float32), train(ops, size, np.float64), strict=True
+    ):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
 
@@ -34,7 +36,9 @@ def test_adamw_equals_torch():
     for step in range(1, 6):
         weights.grad = torch.tensor(normal(1000, step + 10)) * 0.5
         optimizer.step()
-    np.testing.assert_allclose(train(kernels, 1000, np.float32)[0], weights.detach().numpy(), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        train(kernels, 1000, np.float32)[0], weights.detach().numpy(), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_adamw_leaves_the_gradient_alone_and_passes_nan_on():

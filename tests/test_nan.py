@@ -65,7 +65,8 @@ def test_masks_and_harmless_overflows_are_no_defect():
 def test_a_mask_is_not_taken_for_the_overflow_that_follows_it():
     x, mask = leaf(1.0, 200.0), np.array([True, False])
     assert "born in exp" in diagnose(
-        lambda: (F.softmax(F.masked_fill(x, mask, -np.inf)) * F.exp(x)).sum())
+        lambda: (F.softmax(F.masked_fill(x, mask, -np.inf)) * F.exp(x)).sum()
+    )
 
 
 def test_a_row_of_which_everything_is_masked():

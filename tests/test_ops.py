@@ -95,7 +95,7 @@ def test_dropout_follows_from_its_seed_and_seeds_differ():
     masks = [selection.keep((100, 100), p=0.5, seed=seed) for seed in (0, 0, 1, 2**32, 2**64 - 1)]
     np.testing.assert_array_equal(masks[0], masks[1])
     for i, a in enumerate(masks[1:]):
-        for b in masks[i + 2:]:
+        for b in masks[i + 2 :]:
             assert 0.45 < np.mean(a == b) < 0.55
 
 
@@ -114,9 +114,15 @@ def test_an_entry_that_is_read_twice_gets_both_gradients():
 def test_backward_holds_no_more_than_it_needs():
     """What only lends its shape is not kept alive."""
     x = np.ones((4, 4))
-    for backward in (shapes.reshape(x, shape=(16,))[1], reductions.sum(x)[1], reductions.mean(x)[1],
-                     shapes.getitem(x, index=0)[1], selection.dropout(x, p=0.5, seed=1)[1],
-                     shapes.concatenate(x, x)[1], elementwise.add(x, x)[1]):
+    for backward in (
+        shapes.reshape(x, shape=(16,))[1],
+        reductions.sum(x)[1],
+        reductions.mean(x)[1],
+        shapes.getitem(x, index=0)[1],
+        selection.dropout(x, p=0.5, seed=1)[1],
+        shapes.concatenate(x, x)[1],
+        elementwise.add(x, x)[1],
+    ):
         held = [cell.cell_contents for cell in backward.__closure__ or ()]
         assert not any(isinstance(value, np.ndarray) and value.size >= x.size for value in held)
 

@@ -7,13 +7,17 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.patterns import PATTERNS, splitter
 
 BY_HAND = {
-    "gpt2": [("I'll go  to 1984!", ["I", "'ll", " go", " ", " to", " 1984", "!"]),
-             ("I'LL", ["I", "'", "LL"]),
-             ("a\n\n b  ", ["a", "\n\n", " b", "  "]),
-             ("so...\nnow", ["so", "...", "\n", "now"])],
-    "llama3": [("I'LL go  to 1984!", ["I", "'LL", " go", " ", " to", " ", "198", "4", "!"]),
-               ("a\n\n b  ", ["a", "\n\n", " b", "  "]),
-               ("so...\nnow", ["so", "...\n", "now"])],
+    "gpt2": [
+        ("I'll go  to 1984!", ["I", "'ll", " go", " ", " to", " 1984", "!"]),
+        ("I'LL", ["I", "'", "LL"]),
+        ("a\n\n b  ", ["a", "\n\n", " b", "  "]),
+        ("so...\nnow", ["so", "...", "\n", "now"]),
+    ],
+    "llama3": [
+        ("I'LL go  to 1984!", ["I", "'LL", " go", " ", " to", " ", "198", "4", "!"]),
+        ("a\n\n b  ", ["a", "\n\n", " b", "  "]),
+        ("so...\nnow", ["so", "...\n", "now"]),
+    ],
 }
 
 

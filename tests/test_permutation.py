@@ -29,8 +29,10 @@ def test_each_position_is_computed_on_its_own():
 def chi_squared(orders, possible):
     expected = len(orders) / possible
     missing = possible - len(set(orders))
-    return (sum((count - expected) ** 2 / expected for count in Counter(orders).values())
-            + missing * expected)
+    return (
+        sum((count - expected) ** 2 / expected for count in Counter(orders).values())
+        + missing * expected
+    )
 
 
 @pytest.mark.parametrize("size, positions", [(64, [0, 1, 8, 9]), (4, [0, 1, 2, 3])])
@@ -40,8 +42,10 @@ def test_all_orders_are_equally_frequent(size, positions):
     The four of 64 share their halves in pairs, which four rounds are too few to hide.
     """
     rng, draws = np.random.default_rng(0), 1500
-    orders = [tuple(np.argsort(permute(np.array(positions), size, draw_keys(rng))).tolist())
-              for _ in range(draws)]
+    orders = [
+        tuple(np.argsort(permute(np.array(positions), size, draw_keys(rng))).tolist())
+        for _ in range(draws)
+    ]
     assert chi_squared(orders, math.factorial(4)) < 58
 
 

@@ -94,6 +94,7 @@ def test_the_text_holds_every_step_and_the_leaves():
 
 def test_a_gpt_is_replayed_to_the_last_weight():
     from tinygrad_llm.models import GPT, GPTConfig
+
     rng = np.random.default_rng(0)
     model = GPT(GPTConfig(vocab_size=11, n_positions=8, n_layer=2, n_head=2, n_embd=8), rng=rng)
     loss = F.cross_entropy(model(rng.integers(11, size=(2, 8))), rng.integers(11, size=(2, 8)))

@@ -48,8 +48,12 @@ def test_by_hand():
     """Probabilities 0.5, 0.3, 0.15, 0.05."""
     logits = np.log(np.array([[0.15, 0.5, 0.05, 0.3]]))
     kept = {p: np.isfinite(sampling.top_p(logits, p))[0].tolist() for p in (0.4, 0.6, 0.81, 0.97)}
-    assert kept == {0.4: [False, True, False, False], 0.6: [False, True, False, True],
-                    0.81: [True, True, False, True], 0.97: [True, True, True, True]}
+    assert kept == {
+        0.4: [False, True, False, False],
+        0.6: [False, True, False, True],
+        0.81: [True, True, False, True],
+        0.97: [True, True, True, True],
+    }
     assert np.isfinite(sampling.top_k(logits, 2))[0].tolist() == [False, True, False, True]
     doubled = sampling.probabilities(sampling.temperature(logits, 0.5))  # p^2 / sum p^2
     np.testing.assert_allclose(doubled[0], np.array([0.0225, 0.25, 0.0025, 0.09]) / 0.365)
@@ -95,14 +99,23 @@ def test_probabilities_of_a_large_vocabulary_add_up():
     assert abs(sampling.probabilities(logits).sum(axis=-1) - 1).max() < 1e-12
 
 
-@pytest.mark.parametrize("function, value, range_", [
-    ("top_k", -1, "whole number at least 0"), ("top_k", 2.0, "whole number"),
-    ("top_k", True, "whole number"), ("top_p", 0, "above 0 and at most 1"),
-    ("top_p", 1.01, "at most 1"), ("top_p", math.nan, "at most 1"),
-    ("temperature", -0.1, "at least 0"), ("temperature", math.inf, "at least 0"),
-    ("temperature", "1", "a number"), ("temperature", None, "a number"),
-    ("repetition_penalty", 0, "above 0"), ("repetition_penalty", math.nan, "above 0"),
-])
+@pytest.mark.parametrize(
+    "function, value, range_",
+    [
+        ("top_k", -1, "whole number at least 0"),
+        ("top_k", 2.0, "whole number"),
+        ("top_k", True, "whole number"),
+        ("top_p", 0, "above 0 and at most 1"),
+        ("top_p", 1.01, "at most 1"),
+        ("top_p", math.nan, "at most 1"),
+        ("temperature", -0.1, "at least 0"),
+        ("temperature", math.inf, "at least 0"),
+        ("temperature", "1", "a number"),
+        ("temperature", None, "a number"),
+        ("repetition_penalty", 0, "above 0"),
+        ("repetition_penalty", math.nan, "above 0"),
+    ],
+)
 def test_a_value_outside_its_range_is_named_with_the_range(function, value, range_):
     args = (LOGITS, IDS) if function == "repetition_penalty" else (LOGITS,)
     with pytest.raises(InputError, match=f"{function} is {value!r}; it must be .*{range_}"):

@@ -79,8 +79,13 @@ def test_the_ids_are_those_of_the_whole_text(tmp_path_factory, cuts, shard_token
 def test_the_index_says_what_is_there(folder):
     index = json.loads((folder / INDEX).read_text())
     size = len(TEXT.encode())
-    assert index | {"shards": 0} == {"tokens": size, "bytes": size, "vocab_size": 256,
-                                     "tokenizer": BYTES.fingerprint(), "shards": 0}
+    assert index | {"shards": 0} == {
+        "tokens": size,
+        "bytes": size,
+        "vocab_size": 256,
+        "tokenizer": BYTES.fingerprint(),
+        "shards": 0,
+    }
     assert files(folder) == [f"tokens-{n:05d}.bin" for n in range(len(index["shards"]))] + [INDEX]
 
 
@@ -107,7 +112,8 @@ def test_progress_adds_up_to_the_bytes_of_the_text(tmp_path):
 
 def test_one_shard_and_a_file_of_nanogpt_open_alone(folder, tmp_path):
     assert open_tokens(folder / "tokens-00001.bin", tokenizer=BYTES)[:].tolist() == list(
-        TEXT.encode()[1000:2000])
+        TEXT.encode()[1000:2000]
+    )
     np.array(BPE.encode(TEXT), dtype=np.uint16).tofile(tmp_path / "val.bin")
     assert open_tokens(str(tmp_path / "val.bin"), tokenizer=BPE)[:].tolist() == BPE.encode(TEXT)
     with pytest.raises(InputError, match="val.bin holds the id .*, but the vocabulary has 256"):
@@ -147,11 +153,17 @@ def test_shards_of_two_runs_do_not_mix(folder, tmp_path):
         open_tokens(folder)
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"tokens": 7}, "tokens where tokens.json promises 7"), ({"shards": []}, "holds 0 tokens"),
-    ({"bytes": None}, "lacks a key .*bytes"), ({"byte": 1}, "unknown setting 'byte'"),
-    ({"shards": "all"}, "not of type list"), ({"shards": ["../x"]}, "not the shard"),
-])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"tokens": 7}, "tokens where tokens.json promises 7"),
+        ({"shards": []}, "holds 0 tokens"),
+        ({"bytes": None}, "lacks a key .*bytes"),
+        ({"byte": 1}, "unknown setting 'byte'"),
+        ({"shards": "all"}, "not of type list"),
+        ({"shards": ["../x"]}, "not the shard"),
+    ],
+)
 def test_an_index_that_was_tampered_with_is_refused(folder, changes, message):
     edit_index(folder, **changes)
     with pytest.raises(InputError, match=message):
@@ -178,8 +190,10 @@ def test_a_killed_run_leaves_no_corpus_and_the_next_one_cleans_up(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, as Linux has it")
 def test_a_full_disk_is_an_oserror_and_leaves_nothing_behind(tmp_path, monkeypatch):
     """The kernel itself refuses the third shard: /dev/full is open in its place."""
+
     def full_from_the_third_on(path, mode):
         return open("/dev/full" if "tokens-00002" in str(path) else path, mode)
+
     monkeypatch.setattr(token_file, "open", full_from_the_third_on, raising=False)
     with pytest.raises(OSError) as caught:
         write_shards([TEXT], BYTES, tmp_path, shard_tokens=1000)
@@ -197,6 +211,7 @@ def test_a_bad_text_leaves_nothing_behind(tmp_path):
     def texts():
         yield "good " * 500_000
         raise InputError("bad")
+
     with pytest.raises(InputError, match="bad"):
         write_shards(texts(), BYTES, tmp_path, shard_tokens=400_000)
     assert files(tmp_path) == []
@@ -219,8 +234,10 @@ def test_a_folder_without_write_permission_is_refused(tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("chosen, message", [({"separator": 256}, "separator 256 is not in"),
-                                             ({"shard_tokens": 0}, "give 1 or more")])
+@pytest.mark.parametrize(
+    "chosen, message",
+    [({"separator": 256}, "separator 256 is not in"), ({"shard_tokens": 0}, "give 1 or more")],
+)
 def test_settings_that_cannot_work_are_refused(tmp_path, chosen, message):
     with pytest.raises(InputError, match=message):
         write_documents([["text"]], BYTES, tmp_path, **chosen)

@@ -69,19 +69,24 @@ def test_a_file_is_read_in_blocks_of_a_megabyte(tmp_path):
     assert sum(map(len, parts)) == 1_500_000 and max(map(len, parts)) <= sources.BLOCK // 2
 
 
-@given(before=st.text(max_size=9).filter(lambda text: "\0" not in text), block=st.integers(1, 9),
-       bad=st.sampled_from([b"\0", b"\xff", b"\xe9x", b"\xed\xa0\x80", b"\xc0\x80", b"\xf0\x9f"]))
+@given(
+    before=st.text(max_size=9).filter(lambda text: "\0" not in text),
+    block=st.integers(1, 9),
+    bad=st.sampled_from([b"\0", b"\xff", b"\xe9x", b"\xed\xa0\x80", b"\xc0\x80", b"\xf0\x9f"]),
+)
 def test_the_offset_of_a_bad_byte_is_exact(before, block, bad):
     content = before.encode() + bad
-    blocks = [content[i:i + block] for i in range(0, len(content), block)]
+    blocks = [content[i : i + block] for i in range(0, len(content), block)]
     with pytest.raises(InputError) as caught:
         list(sources._decode(blocks, "f.txt"))
     place = f"byte 0x{bad[0]:02X} at offset {len(before.encode())};"
     assert "f.txt is not UTF-8" in str(caught.value) and place in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"\x7fELF\x02\x00", "naïve".encode("latin-1"),
-                                     "text".encode("utf-16"), b"half \xe8\xaa"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x7fELF\x02\x00", "naïve".encode("latin-1"), "text".encode("utf-16"), b"half \xe8\xaa"],
+)
 def test_a_binary_file_is_refused_before_anything_is_read(folder, content):
     (folder / "z.txt").write_bytes(content)
     with pytest.raises(InputError, match=r"z\.txt is not UTF-8 text: byte 0x.. at offset \d"):
@@ -117,6 +122,7 @@ def test_an_empty_corpus_is_refused_but_one_empty_file_among_others_is_not(folde
 def test_a_folder_that_cannot_be_listed_is_an_error_and_not_left_out(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
+
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match="cannot read the folder .*Permission denied"):
         find_files(folder)
@@ -127,8 +133,10 @@ def test_standard_input_is_one_of_the_paths(folder, monkeypatch):
     assert "".join(read_texts([folder / "a.md", "-"])) == f"[a.md]\r\n{TEXT}{TEXT}"
 
 
-@pytest.mark.parametrize("content, message", [(b"", "standard input is empty"),
-                                              (b"ab\xff", "standard input .* at offset 2")])
+@pytest.mark.parametrize(
+    "content, message",
+    [(b"", "standard input is empty"), (b"ab\xff", "standard input .* at offset 2")],
+)
 def test_bad_standard_input_is_refused_while_it_is_read(monkeypatch, content, message):
     give_stdin(monkeypatch, content)
     with pytest.raises(InputError, match=message):
@@ -149,8 +157,8 @@ def test_the_embedded_corpus_is_english_and_repeats_no_topic():
     assert text == embedded_corpus() and 350_000 < len(text) < 600_000
     assert text.count('The "while" statement is used for repeated execution') == 1
     paragraphs = [part.strip() for part in text.split("\n\n")]
-    held_out = paragraphs[int(0.9 * len(paragraphs)):]
-    seen = set(paragraphs[:int(0.9 * len(paragraphs))])
+    held_out = paragraphs[int(0.9 * len(paragraphs)) :]
+    seen = set(paragraphs[: int(0.9 * len(paragraphs))])
     repeated = sum(len(part) for part in held_out if part in seen)
     assert repeated < 0.02 * sum(map(len, held_out))
 

@@ -28,7 +28,8 @@ def cuts(text):
     """Every way to cut a short text into pieces."""
     places = range(1, len(text))
     for chosen in itertools.chain.from_iterable(
-            itertools.combinations(places, n) for n in range(len(text))):
+        itertools.combinations(places, n) for n in range(len(text))
+    ):
         borders = [0, *chosen, len(text)]
         yield [text[a:b] for a, b in itertools.pairwise(borders)]
 
@@ -56,7 +57,7 @@ def test_random_texts_equal_a_search_character_by_character():
         expected = text
         for end in range(len(text) + 1):
             if ended := [stop for stop in stops if text[:end].endswith(stop)]:
-                expected = text[:end - max(map(len, ended))]
+                expected = text[: end - max(map(len, ended))]
                 break
         pieces = np.split(list(text), np.sort(rng.integers(12, size=3)))
         assert "".join(until(map("".join, pieces), stops)) == expected
@@ -78,5 +79,6 @@ def test_nothing_is_read_after_the_stop():
         for piece in ("a", "END", "b"):
             read.append(piece)
             yield piece
+
     assert list(until(source(), ["END"])) == ["a"]
     assert read == ["a", "END"]

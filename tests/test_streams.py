@@ -73,6 +73,7 @@ def test_memory_does_not_grow_with_the_stream():
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return size
+
     peak(10)
     assert peak(2000) < 1.5 * peak(100)
 
@@ -96,8 +97,9 @@ def test_files_that_cannot_be_read(tmp_path):
         list(texts(tmp_path))
 
 
-@pytest.mark.parametrize("call", [lambda: chunks(["a"], 0), lambda: chunks([b"bytes"]),
-                                  lambda: texts([3])])
+@pytest.mark.parametrize(
+    "call", [lambda: chunks(["a"], 0), lambda: chunks([b"bytes"]), lambda: texts([3])]
+)
 def test_wrong_arguments(call):
     with pytest.raises(InputError):
         list(call())

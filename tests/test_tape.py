@@ -147,21 +147,28 @@ def test_frozen_operands_cost_no_gradient_work():
         def backward(dy, needs):
             asked.append(needs)
             return dy * b, None
+
         return a * b, backward
+
     x = leaf(2.0)
     lift(product)(x, Tensor([4.0])).sum().backward()
     assert asked == [[True, False]] and x.grad.tolist() == [4]
     assert lift(product)(Tensor([1.0]), Tensor([4.0])).node is None
 
 
-@pytest.mark.parametrize("gradients, says", [
-    (lambda dy: (dy[0],), r"gradient of shape \(2,\) for operand 0 of shape \(3, 2\)"),
-    (lambda dy: (dy.T,), r"gradient of shape \(2, 3\) for operand 0 of shape \(3, 2\)"),
-    (lambda dy: (None,), "None for operand 0"),
-    (lambda dy: (dy, dy), "2 gradients for 1 operands")])
+@pytest.mark.parametrize(
+    "gradients, says",
+    [
+        (lambda dy: (dy[0],), r"gradient of shape \(2,\) for operand 0 of shape \(3, 2\)"),
+        (lambda dy: (dy.T,), r"gradient of shape \(2, 3\) for operand 0 of shape \(3, 2\)"),
+        (lambda dy: (None,), "None for operand 0"),
+        (lambda dy: (dy, dy), "2 gradients for 1 operands"),
+    ],
+)
 def test_a_backward_that_breaks_the_contract_is_named(gradients, says):
     def wrong(x, /):
         return x * 1, lambda dy: gradients(dy)
+
     with pytest.raises(ValueError, match=f"backward of wrong gave.*{says}"):
         lift(wrong)(Tensor(np.ones((3, 2)), True)).backward(np.ones((3, 2)))
 
@@ -230,6 +237,7 @@ def test_threads_do_not_share_switches_and_lose_no_gradient():
         for _ in range(25):
             (weight * 1.0).sum().backward()
         recorded.append((weight * 1.0).requires_grad)
+
     with no_grad():
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
@@ -249,6 +257,7 @@ def test_watchers_see_every_operation_both_ways():
 
     def after_backward(node, gradients):
         backward.append((node.op.__name__, len(gradients)))
+
     with watch(after_op), watch_backward(after_backward):
         (x * 2).sum(0, keepdims=True).backward()
     (x * 2).sum().backward()

@@ -28,11 +28,22 @@ def test_data_is_copied_and_lists_of_floats_become_float32():
 def test_operators_equal_numpys_on_both_sides():
     a, b = np.array([1.5, -2.0], np.float32), np.array([2.0, 4.0], np.float32)
     for got, expected in (
-            (Tensor(a) + b, a + b), (a + Tensor(b), a + b), (Tensor(a) - b, a - b),
-            (a - Tensor(b), a - b), (2 * Tensor(a), 2 * a), (3 - Tensor(a), 3 - a),
-            (Tensor(a) / b, a / b), (1 / Tensor(b), 1 / b), (Tensor(b) ** 2, b**2),
-            (2 ** Tensor(a), 2**a), (Tensor(a) @ b, a @ b), (a @ Tensor(b), a @ b),
-            (-Tensor(a), -a), (abs(Tensor(a)), abs(a)), (np.float64(2) * Tensor(a), 2 * a)):
+        (Tensor(a) + b, a + b),
+        (a + Tensor(b), a + b),
+        (Tensor(a) - b, a - b),
+        (a - Tensor(b), a - b),
+        (2 * Tensor(a), 2 * a),
+        (3 - Tensor(a), 3 - a),
+        (Tensor(a) / b, a / b),
+        (1 / Tensor(b), 1 / b),
+        (Tensor(b) ** 2, b**2),
+        (2 ** Tensor(a), 2**a),
+        (Tensor(a) @ b, a @ b),
+        (a @ Tensor(b), a @ b),
+        (-Tensor(a), -a),
+        (abs(Tensor(a)), abs(a)),
+        (np.float64(2) * Tensor(a), 2 * a),
+    ):
         assert isinstance(got, Tensor) and got.dtype == np.float32
         np.testing.assert_allclose(got.data, expected, rtol=1e-6)
 
@@ -50,9 +61,22 @@ def test_other_types_are_left_to_python():
         Tensor([1.0]) * [1.0]
 
 
-@pytest.mark.parametrize("other", [np.float64(2), np.float64(0.1), 2, 2.5, True, np.int64(3),
-                                   np.array([1, 2]), np.array([True, False]),
-                                   np.array(2, np.int32), Tensor([1, 2]), Tensor([1.0]) > 0])
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.float64(2),
+        np.float64(0.1),
+        2,
+        2.5,
+        True,
+        np.int64(3),
+        np.array([1, 2]),
+        np.array([True, False]),
+        np.array(2, np.int32),
+        Tensor([1, 2]),
+        Tensor([1.0]) > 0,
+    ],
+)
 def test_nothing_beside_float32_widens_it(other):
     x = leaf(1.0, 2.0)
     for y in (x * other, other * x, x - other, F.maximum(x, other), F.where(True, x, other)):
@@ -159,6 +183,7 @@ def test_lift_keeps_the_name_and_the_docstring():
     def cube(x, /):
         """y = x^3;   dx = 3 x^2 dy."""
         return x**3, lambda dy: (3 * x * x * dy,)
+
     lifted, x = lift(cube), leaf(2.0)
     lifted(x).sum().backward()
     assert lifted.__name__ == "cube" and "3 x^2" in lifted.__doc__ and x.grad.tolist() == [12]

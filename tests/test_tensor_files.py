@@ -28,8 +28,13 @@ LAYOUTS = {
 
 def example():
     rng = np.random.default_rng(0)
-    return {"weights": rng.standard_normal((3, 5), dtype=np.float32), "ids": np.arange(7),
-            "flag": np.array([True, False]), "half": np.float16([1.5, -2]), "wide": np.ones(2)}
+    return {
+        "weights": rng.standard_normal((3, 5), dtype=np.float32),
+        "ids": np.arange(7),
+        "flag": np.array([True, False]),
+        "half": np.float16([1.5, -2]),
+        "wide": np.ones(2),
+    }
 
 
 def file_with(header, data=b""):
@@ -108,8 +113,12 @@ def test_a_write_that_fails_says_why_and_leaves_the_old_file(tmp_path):
 
 
 def test_what_the_format_cannot_hold_is_refused(tmp_path):
-    for tensors, metadata in [({"x": np.array(["a"])}, None), ({"x": np.ones(1, complex)}, None),
-                              ({"__metadata__": np.ones(1)}, None), ({"x": np.ones(1)}, {"n": 1})]:
+    for tensors, metadata in [
+        ({"x": np.array(["a"])}, None),
+        ({"x": np.ones(1, complex)}, None),
+        ({"__metadata__": np.ones(1)}, None),
+        ({"x": np.ones(1)}, {"n": 1}),
+    ]:
         with pytest.raises(InputError):
             save_tensors(tmp_path / "a", tensors, metadata)
     assert not list(tmp_path.iterdir())
@@ -159,8 +168,12 @@ def test_a_damaged_file_is_one_error_that_names_it_and_the_remedy(case, tmp_path
 @pytest.mark.parametrize("place", ["missing", "folder", "pipe", "loop"])
 def test_a_path_that_is_no_file_is_an_error(place, tmp_path):
     path = tmp_path / "x"
-    {"missing": lambda: None, "folder": path.mkdir, "pipe": lambda: os.mkfifo(path),
-     "loop": lambda: path.symlink_to(path)}[place]()
+    {
+        "missing": lambda: None,
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "loop": lambda: path.symlink_to(path),
+    }[place]()
     with pytest.raises(InputError, match="cannot read"):
         load_tensors(path)
 
@@ -180,9 +193,9 @@ def test_mutated_files_give_the_one_error_or_what_the_library_reads(tmp_path):
     save_tensors(tmp_path / "a", example(), {"format": "pt"})
     whole, rng, opened = (tmp_path / "a").read_bytes(), np.random.default_rng(1), 0
     for _ in range(1000):
-        data = bytearray(whole[:rng.integers(len(whole))] if rng.random() < 0.2 else whole)
+        data = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.2 else whole)
         for place in rng.integers(max(len(data), 1), size=rng.integers(1, 4)):
-            data[place:place + 1] = bytes([rng.choice(list(b"0123456789{}[],:\x00\xffBF"))])
+            data[place : place + 1] = bytes([rng.choice(list(b"0123456789{}[],:\x00\xffBF"))])
         (tmp_path / "b").write_bytes(data)
         try:
             loaded, _ = load_tensors(tmp_path / "b")
@@ -191,5 +204,6 @@ def test_mutated_files_give_the_one_error_or_what_the_library_reads(tmp_path):
         opened += 1
         if b'"BF16"' not in data:
             assert {n: x.tobytes() for n, x in oracle.load(bytes(data)).items()} == {
-                n: x.tobytes() for n, x in loaded.items()}
+                n: x.tobytes() for n, x in loaded.items()
+            }
     assert opened > 50

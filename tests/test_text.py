@@ -28,8 +28,10 @@ def test_worked_examples(name):
 @pytest.mark.parametrize("size", [1000, 30_000])
 def test_a_corpus_in_chunks_has_the_ids_of_the_whole(size):
     corpus = shared_text("tinyshakespeare.txt")[:200_000]
-    tokenizers = [BPETokenizer.train(chunks(io.StringIO(corpus), size), 600, pattern=pattern)
-                  for pattern in ("gpt2", "llama3")]
+    tokenizers = [
+        BPETokenizer.train(chunks(io.StringIO(corpus), size), 600, pattern=pattern)
+        for pattern in ("gpt2", "llama3")
+    ]
     assert tokenizers[0].fingerprint() == BPETokenizer.train([corpus], 600).fingerprint()
     for tokenizer in [*tokenizers, ByteTokenizer(), CharTokenizer.train([corpus])]:
         in_chunks = tokenizer.encode_batch(chunks(io.StringIO(corpus), size))

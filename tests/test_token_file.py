@@ -72,13 +72,16 @@ def test_a_file_that_grew_is_refused(file):
         TokenFile(file)
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("t.bin", b"", "is empty"),
-    ("t.bin", b"abc", "neither a token file nor a .bin file of nanoGPT"),
-    ("t.txt", b"Some text", "tokenize the text first"),
-    ("t.bin", b"tokenids" + struct.pack("<II", 2, 2) + bytes(80), "format 2 and 2 bytes"),
-    ("t.bin", b"tokenids" + struct.pack("<II", 1, 3) + bytes(80), "format 1 and 3 bytes"),
-])
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("t.bin", b"", "is empty"),
+        ("t.bin", b"abc", "neither a token file nor a .bin file of nanoGPT"),
+        ("t.txt", b"Some text", "tokenize the text first"),
+        ("t.bin", b"tokenids" + struct.pack("<II", 2, 2) + bytes(80), "format 2 and 2 bytes"),
+        ("t.bin", b"tokenids" + struct.pack("<II", 1, 3) + bytes(80), "format 1 and 3 bytes"),
+    ],
+)
 def test_what_is_no_token_file_is_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):

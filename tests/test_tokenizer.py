@@ -36,7 +36,10 @@ def test_the_longest_special_token_wins(tokenizer):
     text = "<|end|>x<|end|>more<|end|>"
     ids = tokenizer.encode(text, allowed_special="all")
     assert [i for i in ids if i in special.values()] == [
-        special["<|end|>"], special["<|end|>more"], special["<|end|>"]]
+        special["<|end|>"],
+        special["<|end|>more"],
+        special["<|end|>"],
+    ]
     assert tokenizer.decode(ids) == text
     assert tokenizer.encode(text, {"<|end|>"}).count(special["<|end|>"]) == 3
 
@@ -64,8 +67,11 @@ def test_stream_decoder_keeps_half_a_character_back():
 
 @pytest.mark.parametrize("index", [-1, 10**6, 2**80, 1.5, "3", None, [1]])
 def test_an_id_outside_is_named(tokenizer, index):
-    for call in (tokenizer.token_bytes, lambda i: tokenizer.decode([0, i]),
-                 tokenizer.stream_decoder().feed):
+    for call in (
+        tokenizer.token_bytes,
+        lambda i: tokenizer.decode([0, i]),
+        tokenizer.stream_decoder().feed,
+    ):
         with pytest.raises(InputError, match="id"):
             call(index)
     with pytest.raises(InputError, match=str(tokenizer.vocab_size)):
@@ -82,10 +88,17 @@ def test_wrong_arguments_of_encode(tokenizer):
 
 
 def test_fingerprint_tells_every_difference():
-    prints = [tokenizer.fingerprint() for tokenizer in (
-        *TOKENIZERS.values(), ByteTokenizer(), ByteTokenizer(SPECIAL[::-1]),
-        BPETokenizer.train(TEXTS, 500, special_tokens=SPECIAL, pattern="llama3"),
-        BPETokenizer.train(TEXTS, 499, special_tokens=SPECIAL), CharTokenizer.train(["abc"]))]
+    prints = [
+        tokenizer.fingerprint()
+        for tokenizer in (
+            *TOKENIZERS.values(),
+            ByteTokenizer(),
+            ByteTokenizer(SPECIAL[::-1]),
+            BPETokenizer.train(TEXTS, 500, special_tokens=SPECIAL, pattern="llama3"),
+            BPETokenizer.train(TEXTS, 499, special_tokens=SPECIAL),
+            CharTokenizer.train(["abc"]),
+        )
+    ]
     assert len(set(prints)) == len(prints)
     assert all(len(bytes.fromhex(print_)) == 32 for print_ in prints)
     assert ByteTokenizer(SPECIAL).fingerprint() == TOKENIZERS["bytes"].fingerprint()

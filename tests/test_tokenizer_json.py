@@ -72,9 +72,15 @@ def test_a_vocabulary_trained_by_tokenizers(tmp_path, hugging_face):
     theirs = hugging_face.Tokenizer(hugging_face.models.BPE())
     theirs.pre_tokenizer = hugging_face.pre_tokenizers.ByteLevel(add_prefix_space=False)
     theirs.decoder = hugging_face.decoders.ByteLevel()
-    theirs.train_from_iterator(TEXTS, hugging_face.trainers.BpeTrainer(
-        vocab_size=500, special_tokens=SPECIAL, show_progress=False,
-        initial_alphabet=hugging_face.pre_tokenizers.ByteLevel.alphabet()))
+    theirs.train_from_iterator(
+        TEXTS,
+        hugging_face.trainers.BpeTrainer(
+            vocab_size=500,
+            special_tokens=SPECIAL,
+            show_progress=False,
+            initial_alphabet=hugging_face.pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     theirs.save(str(tmp_path / "hf.json"))
     loaded, ours = load_tokenizer(tmp_path / "hf.json"), BPETokenizer.train(TEXTS, 498)
     assert loaded.special_tokens == {"<|end|>": 0, "two words": 1}
@@ -89,7 +95,8 @@ def test_gpt2_as_transformers_saves_it(tmp_path):
     ours = BPETokenizer.from_gpt2(*files)
     ours.save(tmp_path)
     wrapped = transformers.PreTrainedTokenizerFast(
-        tokenizer_file=str(tmp_path / "tokenizer.json"), eos_token="<|endoftext|>")
+        tokenizer_file=str(tmp_path / "tokenizer.json"), eos_token="<|endoftext|>"
+    )
     wrapped.save_pretrained(tmp_path / "saved")
     assert load_tokenizer(tmp_path / "saved").fingerprint() == ours.fingerprint()
     assert wrapped.encode(TEXTS[3]) == ours.encode(TEXTS[3])
@@ -101,8 +108,11 @@ def test_older_files_write_a_merge_as_one_text_and_add_an_idle_template():
     document["model"]["continuing_subword_prefix"] = ""
     del document["model"]["byte_fallback"], document["pre_tokenizer"]["use_regex"]
     document["post_processor"] = {
-        "type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [], "special_tokens": {}}
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [],
+        "special_tokens": {},
+    }
     assert from_json(document) == TOKENIZERS["gpt2"].contents
 
 
@@ -117,63 +127,74 @@ def changed(name, path, value):
 
 
 SPLIT = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-              "use_regex": False}
+BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": False,
+}
 
 
-@pytest.mark.parametrize("name, path, value, message", [
-    ("gpt2", ["model", "type"], "Unigram", "model of type 'Unigram'"),
-    ("gpt2", ["model", "type"], ["BPE"], "model of type"),
-    ("gpt2", ["model"], None, "model of type None"),
-    ("gpt2", ["model", "dropout"], 0.1, "dropout = 0.1"),
-    ("gpt2", ["model", "ignore_merges"], True, "ignore_merges = True"),
-    ("gpt2", ["model", "ignore_merges"], 0, "ignore_merges = 0"),
-    ("gpt2", ["model", "end_of_word_suffix"], "</w>", "end_of_word_suffix = '</w>'"),
-    ("gpt2", ["model", "new_option"], 1, "new_option = 1"),
-    ("gpt2", ["model", "vocab"], [], "vocab is an object"),
-    ("gpt2", ["model", "vocab", "!"], 1, "belongs to both"),
-    ("gpt2", ["model", "vocab", "!"], 10**9, "has the id 1000000000"),
-    ("gpt2", ["model", "vocab", "!"], {}, "has the id {}"),
-    ("gpt2", ["model", "vocab", "<|end|>"], 3, "but 3 in vocab"),
-    ("gpt2", ["model", "vocab", "a b"], 600, "stands for no byte"),
-    ("gpt2", ["model", "merges"], None, "merges is a list"),
-    ("gpt2", ["model", "merges", 0], ["a"], "a merge joins two"),
-    ("gpt2", ["model", "merges", 0], "a b c", "a merge joins two"),
-    ("gpt2", ["model", "merges", 0], 7, "a merge is a list"),
-    ("gpt2", ["model", "merges", 0], ["a", "nonsense"], "names 'nonsense'"),
-    ("gpt2", ["normalizer"], {"type": "NFC"}, "normalizer = {'type': 'NFC'}"),
-    ("gpt2", ["truncation"], {"max_length": 9}, "truncation"),
-    ("gpt2", ["version"], "2.0", "version = '2.0'"),
-    ("gpt2", ["surprise"], 1, "surprise = 1"),
-    ("gpt2", ["decoder"], None, "decoder is None"),
-    ("gpt2", ["decoder"], {"type": "Metaspace"}, "decoder: type = 'Metaspace'"),
-    ("gpt2", ["pre_tokenizer", "add_prefix_space"], True, "add_prefix_space = True"),
-    ("gpt2", ["pre_tokenizer", "use_regex"], False, "merges without a split pattern"),
-    ("gpt2", ["pre_tokenizer"], {"type": "Whitespace"}, "type = 'Whitespace'"),
-    ("gpt2", ["pre_tokenizer"], {"type": "Sequence"}, "pretokenizers is a list"),
-    ("gpt2", ["pre_tokenizer"], {"type": "Sequence", "pretokenizers": []}, "0 parts"),
-    ("gpt2", ["pre_tokenizer"], {"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL]},
-     r"{'Regex': '(a+)+$'} is not supported"),
-    ("llama3", ["pre_tokenizer", "pretokenizers", 0, "behavior"], "Removed", "'Removed'"),
-    ("llama3", ["pre_tokenizer", "pretokenizers", 0, "invert"], True, "invert = True"),
-    ("llama3", ["pre_tokenizer", "pretokenizers", 1, "use_regex"], True, "use_regex = True"),
-    ("gpt2", ["post_processor"], {"type": "RobertaProcessing"}, "'RobertaProcessing'"),
-    ("gpt2", ["post_processor"], "ByteLevel", "post_processor is 'ByteLevel'"),
-    ("gpt2", ["added_tokens"], None, "added_tokens is a list"),
-    ("gpt2", ["added_tokens", 0], "<|end|>", "added_tokens is '<|end|>'"),
-    ("gpt2", ["added_tokens", 0, "lstrip"], True, "lstrip = True"),
-    ("gpt2", ["added_tokens", 0, "special"], False, "special = False"),
-    ("gpt2", ["added_tokens", 0, "content"], ["x"], "content"),
-    ("gpt2", ["added_tokens", 0, "content"], "two words", "there twice"),
-    ("gpt2", ["added_tokens", 0, "content"], "", "belongs to both"),
-    ("gpt2", ["added_tokens", 0, "id"], 5, "added_tokens"),
-    ("bytes", ["model", "vocab", "a"], 98, "belongs to both"),
-    ("characters", ["model", "unk_token"], "a", "unk_token = 'a'"),
-    ("characters", ["model", "vocab", "word"], 0, "words are not supported"),
-    ("characters", ["model", "vocab", "\ud800"], 0, "not a character"),
-    ("characters", ["decoder"], None, "decoder is None"),
-    ("characters", ["pre_tokenizer"], {"type": "Whitespace"}, "'Whitespace'"),
-])
+@pytest.mark.parametrize(
+    "name, path, value, message",
+    [
+        ("gpt2", ["model", "type"], "Unigram", "model of type 'Unigram'"),
+        ("gpt2", ["model", "type"], ["BPE"], "model of type"),
+        ("gpt2", ["model"], None, "model of type None"),
+        ("gpt2", ["model", "dropout"], 0.1, "dropout = 0.1"),
+        ("gpt2", ["model", "ignore_merges"], True, "ignore_merges = True"),
+        ("gpt2", ["model", "ignore_merges"], 0, "ignore_merges = 0"),
+        ("gpt2", ["model", "end_of_word_suffix"], "</w>", "end_of_word_suffix = '</w>'"),
+        ("gpt2", ["model", "new_option"], 1, "new_option = 1"),
+        ("gpt2", ["model", "vocab"], [], "vocab is an object"),
+        ("gpt2", ["model", "vocab", "!"], 1, "belongs to both"),
+        ("gpt2", ["model", "vocab", "!"], 10**9, "has the id 1000000000"),
+        ("gpt2", ["model", "vocab", "!"], {}, "has the id {}"),
+        ("gpt2", ["model", "vocab", "<|end|>"], 3, "but 3 in vocab"),
+        ("gpt2", ["model", "vocab", "a b"], 600, "stands for no byte"),
+        ("gpt2", ["model", "merges"], None, "merges is a list"),
+        ("gpt2", ["model", "merges", 0], ["a"], "a merge joins two"),
+        ("gpt2", ["model", "merges", 0], "a b c", "a merge joins two"),
+        ("gpt2", ["model", "merges", 0], 7, "a merge is a list"),
+        ("gpt2", ["model", "merges", 0], ["a", "nonsense"], "names 'nonsense'"),
+        ("gpt2", ["normalizer"], {"type": "NFC"}, "normalizer = {'type': 'NFC'}"),
+        ("gpt2", ["truncation"], {"max_length": 9}, "truncation"),
+        ("gpt2", ["version"], "2.0", "version = '2.0'"),
+        ("gpt2", ["surprise"], 1, "surprise = 1"),
+        ("gpt2", ["decoder"], None, "decoder is None"),
+        ("gpt2", ["decoder"], {"type": "Metaspace"}, "decoder: type = 'Metaspace'"),
+        ("gpt2", ["pre_tokenizer", "add_prefix_space"], True, "add_prefix_space = True"),
+        ("gpt2", ["pre_tokenizer", "use_regex"], False, "merges without a split pattern"),
+        ("gpt2", ["pre_tokenizer"], {"type": "Whitespace"}, "type = 'Whitespace'"),
+        ("gpt2", ["pre_tokenizer"], {"type": "Sequence"}, "pretokenizers is a list"),
+        ("gpt2", ["pre_tokenizer"], {"type": "Sequence", "pretokenizers": []}, "0 parts"),
+        (
+            "gpt2",
+            ["pre_tokenizer"],
+            {"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL]},
+            r"{'Regex': '(a+)+$'} is not supported",
+        ),
+        ("llama3", ["pre_tokenizer", "pretokenizers", 0, "behavior"], "Removed", "'Removed'"),
+        ("llama3", ["pre_tokenizer", "pretokenizers", 0, "invert"], True, "invert = True"),
+        ("llama3", ["pre_tokenizer", "pretokenizers", 1, "use_regex"], True, "use_regex = True"),
+        ("gpt2", ["post_processor"], {"type": "RobertaProcessing"}, "'RobertaProcessing'"),
+        ("gpt2", ["post_processor"], "ByteLevel", "post_processor is 'ByteLevel'"),
+        ("gpt2", ["added_tokens"], None, "added_tokens is a list"),
+        ("gpt2", ["added_tokens", 0], "<|end|>", "added_tokens is '<|end|>'"),
+        ("gpt2", ["added_tokens", 0, "lstrip"], True, "lstrip = True"),
+        ("gpt2", ["added_tokens", 0, "special"], False, "special = False"),
+        ("gpt2", ["added_tokens", 0, "content"], ["x"], "content"),
+        ("gpt2", ["added_tokens", 0, "content"], "two words", "there twice"),
+        ("gpt2", ["added_tokens", 0, "content"], "", "belongs to both"),
+        ("gpt2", ["added_tokens", 0, "id"], 5, "added_tokens"),
+        ("bytes", ["model", "vocab", "a"], 98, "belongs to both"),
+        ("characters", ["model", "unk_token"], "a", "unk_token = 'a'"),
+        ("characters", ["model", "vocab", "word"], 0, "words are not supported"),
+        ("characters", ["model", "vocab", "\ud800"], 0, "not a character"),
+        ("characters", ["decoder"], None, "decoder is None"),
+        ("characters", ["pre_tokenizer"], {"type": "Whitespace"}, "'Whitespace'"),
+    ],
+)
 def test_what_is_refused_is_named(name, path, value, message):
     with pytest.raises(InputError) as error:
         from_json(changed(name, path, value))
@@ -234,7 +255,7 @@ def test_damaged_bytes_give_the_documented_error_or_a_tokenizer(tmp_path):
     whole = (tmp_path / "whole.json").read_bytes()
     refused = 0
     for _ in range(200):
-        damaged = bytearray(whole[:rng.randrange(len(whole))] if rng.random() < 0.2 else whole)
+        damaged = bytearray(whole[: rng.randrange(len(whole))] if rng.random() < 0.2 else whole)
         for _ in range(rng.randrange(1, 4)):
             if damaged:
                 damaged[rng.randrange(len(damaged))] = rng.randrange(256)

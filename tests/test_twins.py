@@ -20,6 +20,7 @@ def twin(monkeypatch):
     def exp(x, /):
         assert x.dtype == np.float32
         return np.full_like(x, 42), lambda dy: (dy,)
+
     exp.__module__ = module.__name__
     module.exp, module.log = exp, np.log
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -60,6 +61,7 @@ def test_a_function_that_the_kernels_file_imports_is_no_kernel(twin):
 def test_an_op_of_a_users_own_has_no_kernel():
     def own(x, /):
         return x, lambda dy: (dy,)
+
     own.__module__ = "someone.ops.theirs"
     assert twins.kernel_of(own) is None and twins.choose(own, np.dtype(np.float32)) is own
 

@@ -30,12 +30,14 @@ def reduce(f):
             y = f(x)
             return y.reshape((1,) * x.ndim) if keepdims else y
         return f(x, dim=axis, keepdim=keepdims)
+
     return reduction
 
 
 def extreme(f):
     def reduction(x, axis, keepdims):
         return f(x, dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
+
     return reduction
 
 
@@ -78,27 +80,55 @@ def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
 
 
 TORCH = {
-    **{name: getattr(torch, name) for name in (
-        "negative", "exp", "log", "sqrt", "abs", "clip", "relu", "sigmoid", "tanh", "matmul")},
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
-    "divide": operator.truediv, "power": operator.pow,
+    **{
+        name: getattr(torch, name)
+        for name in (
+            "negative",
+            "exp",
+            "log",
+            "sqrt",
+            "abs",
+            "clip",
+            "relu",
+            "sigmoid",
+            "tanh",
+            "matmul",
+        )
+    },
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "power": operator.pow,
     "maximum": lambda a, b: torch.maximum(torch.as_tensor(a), torch.as_tensor(b)),
     "minimum": lambda a, b: torch.minimum(torch.as_tensor(a), torch.as_tensor(b)),
-    "silu": F.silu, "gelu": F.gelu, "linear": F.linear, "mse_loss": F.mse_loss,
-    "sum": reduce(torch.sum), "mean": reduce(torch.mean), "var": var,
-    "max": extreme(torch.amax), "min": extreme(torch.amin),
-    "broadcast_to": lambda x, shape: x.broadcast_to(shape), "reshape": torch.reshape,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "linear": F.linear,
+    "mse_loss": F.mse_loss,
+    "sum": reduce(torch.sum),
+    "mean": reduce(torch.mean),
+    "var": var,
+    "max": extreme(torch.amax),
+    "min": extreme(torch.amin),
+    "broadcast_to": lambda x, shape: x.broadcast_to(shape),
+    "reshape": torch.reshape,
     "transpose": lambda x, axis0, axis1: x.transpose(axis0, axis1),
-    "permute": lambda x, axes: x.permute(axes), "squeeze": squeeze,
+    "permute": lambda x, axes: x.permute(axes),
+    "squeeze": squeeze,
     "unsqueeze": lambda x, axis: x.unsqueeze(axis),
     "concatenate": lambda *parts, axis: torch.cat(parts, axis),
-    "stack": lambda *parts, axis: torch.stack(parts, axis), "split": split, "getitem": getitem,
+    "stack": lambda *parts, axis: torch.stack(parts, axis),
+    "split": split,
+    "getitem": getitem,
     "where": lambda a, b, condition: torch.where(torch.as_tensor(condition), a, b),
     "masked_fill": lambda x, mask, value: torch.where(torch.as_tensor(mask), value, x),
     "embedding": lambda weight, ids: F.embedding(torch.as_tensor(ids), weight),
-    "dropout": dropout, "softmax": lambda x, axis: x.softmax(axis),
+    "dropout": dropout,
+    "softmax": lambda x, axis: x.softmax(axis),
     "log_softmax": lambda x, axis: x.log_softmax(axis),
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, w.shape, w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, w.shape, w, eps),
-    "scaled_dot_product_attention": attention, "cross_entropy": cross_entropy,
+    "scaled_dot_product_attention": attention,
+    "cross_entropy": cross_entropy,
 }

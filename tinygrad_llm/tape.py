@@ -66,11 +66,27 @@ class Node:
     It holds no array: what backward needs is in backward's closure, by name.
     """
 
-    __slots__ = ("op", "parents", "leaves", "backward", "several", "dys", "shapes", "dtype",
-                 "serial")
+    __slots__ = (
+        "op",
+        "parents",
+        "leaves",
+        "backward",
+        "several",
+        "dys",
+        "shapes",
+        "dtype",
+        "serial",
+    )
 
-    def __init__(self, op: Callable, parents: list[Destination], leaves: list[Tensor],
-                 backward: Callable, outputs: tuple[np.ndarray, ...], several: bool):
+    def __init__(
+        self,
+        op: Callable,
+        parents: list[Destination],
+        leaves: list[Tensor],
+        backward: Callable,
+        outputs: tuple[np.ndarray, ...],
+        several: bool,
+    ):
         self.op, self.parents, self.backward, self.serial = op, parents, backward, next(_serial)
         self.leaves = [(leaf, leaf.version) for leaf in leaves]
         self.several = several  # a tuple of outputs, perhaps of one, and so of dys
@@ -82,14 +98,18 @@ class Node:
         if self.backward is None:
             raise RuntimeError(
                 f"backward ran through this {self.op.__name__} before and freed what it had saved; "
-                "run the forward pass again, or call backward(retain_graph=True) the first time")
+                "run the forward pass again, or call backward(retain_graph=True) the first time"
+            )
         for leaf, version in self.leaves:
             if leaf.version != version:
                 raise RuntimeError(
                     f"a tensor of shape {leaf.shape} was changed in place after {self.op.__name__} "
-                    "had saved it; call backward before the change")
-        dys = [np.zeros(shape, self.dtype) if dy is None else dy
-               for dy, shape in zip(self.dys, self.shapes, strict=True)]
+                    "had saved it; call backward before the change"
+                )
+        dys = [
+            np.zeros(shape, self.dtype) if dy is None else dy
+            for dy, shape in zip(self.dys, self.shapes, strict=True)
+        ]
         incoming = tuple(dys) if self.several else dys[0]
         if self.backward.__code__.co_argcount == 1:
             return self.backward(incoming)
@@ -128,16 +148,19 @@ def walk(destination: Destination, dy: np.ndarray, retain_graph: bool) -> None:
 def _pass_on(node: Node, gradients: tuple, waiting: list) -> None:
     """Deliver each gradient to the operand it belongs to."""
     if len(gradients) != len(node.parents):
-        raise ValueError(f"the backward of {node.op.__name__} gave {len(gradients)} gradients "
-                         f"for {len(node.parents)} operands")
+        raise ValueError(
+            f"the backward of {node.op.__name__} gave {len(gradients)} gradients "
+            f"for {len(node.parents)} operands"
+        )
     for i, (parent, gradient) in enumerate(zip(node.parents, gradients, strict=True)):
         if parent is None:
             continue
         shape = parent[0].shapes[parent[1]] if isinstance(parent, tuple) else parent.shape
         if gradient is None or gradient.shape != shape and not _fits(gradient.shape, shape):
             got = None if gradient is None else f"a gradient of shape {gradient.shape}"
-            raise ValueError(f"the backward of {node.op.__name__} gave {got} for operand {i} "
-                             f"of shape {shape}")
+            raise ValueError(
+                f"the backward of {node.op.__name__} gave {got} for operand {i} of shape {shape}"
+            )
         fresh = sum(gradient is array for array in (*node.dys, *gradients)) == 1
         _deliver(parent, unbroadcast(gradient, shape), fresh, waiting)
 

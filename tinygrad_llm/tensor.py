@@ -14,7 +14,13 @@ import numpy as np
 
 from tinygrad_llm import tape, twins
 from tinygrad_llm.ops import (
-    activations, elementwise, matmul, normalize, reductions, selection, shapes,
+    activations,
+    elementwise,
+    matmul,
+    normalize,
+    reductions,
+    selection,
+    shapes,
 )
 from tinygrad_llm.tape import Node, no_grad, watch, watch_backward
 
@@ -35,14 +41,17 @@ def lift(op: Callable) -> Callable:
     def on_tape(*args: Any, **settings: Any) -> Any:
         if not variadic and len(args) != operands:
             if not operands <= len(args) <= operands + len(names):
-                raise TypeError(f"{op.__name__} takes {operands} operands, then {names}; "
-                                f"got {len(args)} arguments")
+                raise TypeError(
+                    f"{op.__name__} takes {operands} operands, then {names}; "
+                    f"got {len(args)} arguments"
+                )
             given = dict(zip(names, args[operands:], strict=False))
             if twice := given.keys() & settings.keys():
                 raise TypeError(f"{op.__name__} got {', '.join(twice)} twice")
             settings |= given
             args = args[:operands]
         return _apply(op, args, {name: _array_of(value) for name, value in settings.items()})
+
     return on_tape
 
 
@@ -72,15 +81,23 @@ def _operands(args: tuple) -> tuple[list, np.dtype | None]:
     if not floats:
         return arrays, None
     if len(floats) < len(dtypes):
-        arrays = [a.astype(floats[0]) if isinstance(a, np.ndarray) and a.dtype.kind in "iub" else a
-                  for a in arrays]
+        arrays = [
+            a.astype(floats[0]) if isinstance(a, np.ndarray) and a.dtype.kind in "iub" else a
+            for a in arrays
+        ]
     return arrays, max(floats)
 
 
 def _record(op: Callable, args: tuple, backward: Callable, values: tuple, several: bool) -> Node:
     tensors = [a for a in args if isinstance(a, Tensor)]
-    return Node(op, [_destination(a) for a in args], [t for t in tensors if t.node is None],
-                backward, values, several)
+    return Node(
+        op,
+        [_destination(a) for a in args],
+        [t for t in tensors if t.node is None],
+        backward,
+        values,
+        several,
+    )
 
 
 def _destination(operand: Any) -> tape.Destination:
@@ -115,12 +132,14 @@ def _operators(op: Callable) -> tuple[Callable, Callable]:
 
     def reflected(self: Tensor, other: Any) -> Any:
         return lifted(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
     return forward, reflected
 
 
 def _comparison(compare: Callable) -> Callable:
     def method(self: Tensor, other: Any) -> Any:
         return _output(compare(self.data, _array_of(other)), None, 0)
+
     return method
 
 
@@ -131,6 +150,7 @@ def _variadic(op: Callable) -> Callable:
     @functools.wraps(op)
     def method(self: Tensor, *sizes: Any) -> Tensor:
         return lifted(self, tuple(sizes[0]) if len(sizes) == 1 and np.iterable(sizes[0]) else sizes)
+
     return method
 
 
@@ -185,8 +205,10 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """The values as an array that shares memory; raises where that would drop a gradient."""
         if self.requires_grad:
-            raise RuntimeError("this tensor requires a gradient, which an array cannot carry; "
-                               "use .detach().numpy()")
+            raise RuntimeError(
+                "this tensor requires a gradient, which an array cannot carry; "
+                "use .detach().numpy()"
+            )
         return self.data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -199,28 +221,34 @@ class Tensor:
     def copy_(self, values: Any) -> Tensor:
         """Write new values into a leaf in place: how weights are loaded and updated."""
         if self.node is not None:
-            raise RuntimeError(f"cannot write into the output of {self.node.op.__name__}; "
-                               "only a leaf can be changed")
+            raise RuntimeError(
+                f"cannot write into the output of {self.node.op.__name__}; "
+                "only a leaf can be changed"
+            )
         self.data[...] = _array_of(values)
         self.version += 1
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError("tensors are not changed in place; use where or masked_fill, "
-                        "or t.copy_(values) for a leaf")
+        raise TypeError(
+            "tensors are not changed in place; use where or masked_fill, "
+            "or t.copy_(values) for a leaf"
+        )
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         return self.__reduce__()[0](*self.__reduce__()[1])
 
     def __reduce__(self) -> tuple:
         if self.node is not None:
-            raise RuntimeError("only tensors without a history can be copied or pickled; "
-                               "call detach() first")
+            raise RuntimeError(
+                "only tensors without a history can be copied or pickled; call detach() first"
+            )
         return Tensor, (self.data, self.requires_grad)
 
     # Backward
-    def backward(self, gradient: Any = None, *, retain_graph: bool = False,
-                 create_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
         """Add d self / d leaf, times `gradient`, to the grad of every leaf that requires one.
 
         gradient: an array of self's shape, needed unless self has one element. What the graph saved
@@ -230,11 +258,15 @@ class Tensor:
         if create_graph:
             raise NotImplementedError("gradients of gradients are out of scope")
         if not self.requires_grad:
-            raise RuntimeError("backward on a tensor that requires no gradient: nothing in its "
-                               "history requires one")
+            raise RuntimeError(
+                "backward on a tensor that requires no gradient: nothing in its "
+                "history requires one"
+            )
         if gradient is None and self.size != 1:
-            raise RuntimeError(f"backward on a tensor of shape {self.shape} needs a gradient of "
-                               "that shape; only one number, such as a loss, has an obvious one: 1")
+            raise RuntimeError(
+                f"backward on a tensor of shape {self.shape} needs a gradient of "
+                "that shape; only one number, such as a loss, has an obvious one: 1"
+            )
         start = np.ones(self.shape) if gradient is None else _array_of(gradient)
         start = np.asarray(start, self.dtype)
         if start.shape != self.shape:

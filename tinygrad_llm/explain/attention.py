@@ -40,15 +40,25 @@ def attention_maps(compute: Callable[[], object]) -> list[np.ndarray]:
     return maps
 
 
-def _weights(q: np.ndarray, k: np.ndarray, mask: np.ndarray | None = None, is_causal: bool = False,
-             scale: float | None = None, **_: object) -> np.ndarray:
+def _weights(
+    q: np.ndarray,
+    k: np.ndarray,
+    mask: np.ndarray | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **_: object,
+) -> np.ndarray:
     k = np.repeat(k, q.shape[1] // k.shape[1], axis=1)  # grouped keys, one for each query head
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     return attention_weights(q, k, mask, is_causal, scale)
 
 
-def attention_svg(weights: np.ndarray, tokens: Sequence[str],
-                  queries: Sequence[str] | None = None, title: str = "attention") -> str:
+def attention_svg(
+    weights: np.ndarray,
+    tokens: Sequence[str],
+    queries: Sequence[str] | None = None,
+    title: str = "attention",
+) -> str:
     """One heat map for each head of weights (H, T, S), as the text of an SVG file.
 
     tokens: S labels of the keys. queries: T labels of the rows; the tokens where left out.
@@ -56,8 +66,10 @@ def attention_svg(weights: np.ndarray, tokens: Sequence[str],
     keys = [visible(token) for token in tokens]
     rows = keys if queries is None else [visible(token) for token in queries]
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(keys)):
-        raise ValueError(f"weights of shape {weights.shape} for {len(rows)} queries and "
-                         f"{len(keys)} tokens; (heads, queries, tokens) is needed")
+        raise ValueError(
+            f"weights of shape {weights.shape} for {len(rows)} queries and "
+            f"{len(keys)} tokens; (heads, queries, tokens) is needed"
+        )
     label = LETTER * max(map(len, (*rows, *keys)), default=0) + 10
     cell = min(24.0, max(11.0, 320 / max(len(keys), 1)))
     across = min(PER_LINE, max(len(weights), 1))
@@ -65,10 +77,14 @@ def attention_svg(weights: np.ndarray, tokens: Sequence[str],
     high = label + cell * len(rows) + MARGIN + HEADING
     width = max(MARGIN + across * wide, LETTER * len(title) + 200)
     height = MARGIN + HEADING + -(-len(weights) // PER_LINE) * high
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-             f'viewBox="0 0 {width:.0f} {height:.0f}">', f"<style>{STYLE}{_shades()}</style>",
-             f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
-             f'<text class="t" x="{MARGIN}" y="{MARGIN}">{escape(title)}</text>', *_legend(width)]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}">',
+        f"<style>{STYLE}{_shades()}</style>",
+        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
+        f'<text class="t" x="{MARGIN}" y="{MARGIN}">{escape(title)}</text>',
+        *_legend(width),
+    ]
     for head, of_head in enumerate(weights):
         x, y = MARGIN + head % PER_LINE * wide, MARGIN + HEADING + head // PER_LINE * high
         middle = x + label + cell * len(keys) / 2
@@ -84,11 +100,14 @@ def visible(token: str) -> str:
     return shown if len(shown) <= 14 else shown[:13] + "…"
 
 
-def _map(weights: np.ndarray, rows: list[str], keys: list[str], x: float, y: float,
-         cell: float) -> Iterator[str]:
+def _map(
+    weights: np.ndarray, rows: list[str], keys: list[str], x: float, y: float, cell: float
+) -> Iterator[str]:
     """One map whose first cell is at (x, y); cells below a thousandth stay empty."""
-    yield (f'<rect class="f" x="{x:.1f}" y="{y:.1f}" width="{cell * len(keys):.1f}" '
-           f'height="{cell * len(rows):.1f}"/>')
+    yield (
+        f'<rect class="f" x="{x:.1f}" y="{y:.1f}" width="{cell * len(keys):.1f}" '
+        f'height="{cell * len(rows):.1f}"/>'
+    )
     for i, row in enumerate(rows):
         at = f'x="{x - 6:.1f}" y="{y + cell * (i + 0.5) + 3.5:.1f}"'
         yield f'<text class="q" {at}>{escape(row)}</text>'
@@ -98,8 +117,10 @@ def _map(weights: np.ndarray, rows: list[str], keys: list[str], x: float, y: flo
     for i, j in np.argwhere(weights >= 0.001):
         w = weights[i, j]
         hover = f"{rows[i]} reads {keys[j]}: {w:.3f}"
-        yield (f'<rect class="s{_shade(w)}" x="{x + cell * j:.1f}" y="{y + cell * i:.1f}" '
-               f'width="{cell:.1f}" height="{cell:.1f}"><title>{escape(hover)}</title></rect>')
+        yield (
+            f'<rect class="s{_shade(w)}" x="{x + cell * j:.1f}" y="{y + cell * i:.1f}" '
+            f'width="{cell:.1f}" height="{cell:.1f}"><title>{escape(hover)}</title></rect>'
+        )
 
 
 def _legend(width: float) -> Iterator[str]:
@@ -119,6 +140,8 @@ def _shade(weight: float) -> int:
 
 
 def _shades() -> str:
-    mixed = [[round(a + (b - a) * i / (SHADES - 1)) for a, b in zip(LIGHT, DARK, strict=True)]
-             for i in range(SHADES)]
+    mixed = [
+        [round(a + (b - a) * i / (SHADES - 1)) for a, b in zip(LIGHT, DARK, strict=True)]
+        for i in range(SHADES)
+    ]
     return "".join(f".s{i}{{fill:rgb({r},{g},{b})}}" for i, (r, g, b) in enumerate(mixed))

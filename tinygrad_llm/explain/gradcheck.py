@@ -49,8 +49,14 @@ class Comparison:
         return bool(np.all(self.differences() <= atol + rtol * self.largest()))
 
 
-def gradcheck(f: Callable, *inputs: Any, eps: float = 1e-6, rtol: float = 1e-6, atol: float = 1e-7,
-              rng: np.random.Generator | None = None) -> bool:
+def gradcheck(
+    f: Callable,
+    *inputs: Any,
+    eps: float = 1e-6,
+    rtol: float = 1e-6,
+    atol: float = 1e-7,
+    rng: np.random.Generator | None = None,
+) -> bool:
     """True where the gradients of f are right; GradientError, with what is wrong, where not.
 
     f: a function of Tensors that returns a Tensor or several; outputs that are no single number are
@@ -65,14 +71,16 @@ def gradcheck(f: Callable, *inputs: Any, eps: float = 1e-6, rtol: float = 1e-6, 
     return True
 
 
-def max_error(f: Callable, *inputs: Any, eps: float = 1e-6,
-              rng: np.random.Generator | None = None) -> float:
+def max_error(
+    f: Callable, *inputs: Any, eps: float = 1e-6, rng: np.random.Generator | None = None
+) -> float:
     """The largest relative error over all inputs; `gradcheck` says what is wrong."""
     return max((c.error() for c in compare(f, *inputs, eps=eps, rng=rng)), default=0.0)
 
 
-def compare(f: Callable, *inputs: Any, eps: float = 1e-6,
-            rng: np.random.Generator | None = None) -> list[Comparison]:
+def compare(
+    f: Callable, *inputs: Any, eps: float = 1e-6, rng: np.random.Generator | None = None
+) -> list[Comparison]:
     """The gradient of each input of floats, from the tape and from central differences."""
     arrays = [_prepare(x) for x in inputs]
     rng = rng or np.random.default_rng(0)
@@ -81,8 +89,11 @@ def compare(f: Callable, *inputs: Any, eps: float = 1e-6,
         raise GradientError("gradcheck: f gave two values for one input; fix the seed it uses")
     dys = [rng.standard_normal(y.shape) for y in first]
     analytic = _analytic(f, arrays, dys)
-    return [Comparison(i, analytic[i], _numeric(f, arrays, i, dys, eps))
-            for i, x in enumerate(arrays) if _is_checked(x)]
+    return [
+        Comparison(i, analytic[i], _numeric(f, arrays, i, dys, eps))
+        for i, x in enumerate(arrays)
+        if _is_checked(x)
+    ]
 
 
 def _prepare(x: Any) -> Any:
@@ -139,8 +150,10 @@ def _numeric(f: Callable, arrays: list, i: int, dys: list[np.ndarray], eps: floa
 def _headline(c: Comparison) -> str:
     at = np.unravel_index(np.argmax(c.differences()), c.numeric.shape)
     analytic = "none" if c.analytic is None else f"{c.analytic[at]:.8g}"
-    return (f"gradcheck: input {c.position} of shape {c.numeric.shape} at {[int(k) for k in at]}: "
-            f"analytic {analytic}, numeric {c.numeric[at]:.8g}, relative error {c.error():.2g}")
+    return (
+        f"gradcheck: input {c.position} of shape {c.numeric.shape} at {[int(k) for k in at]}: "
+        f"analytic {analytic}, numeric {c.numeric[at]:.8g}, relative error {c.error():.2g}"
+    )
 
 
 def _kind(c: Comparison) -> str:
@@ -166,11 +179,17 @@ def _guilty(f: Callable, inputs: tuple, wrong: Comparison, eps: float) -> list[s
         born = diagnose(lambda: _total(_outputs(f, arrays, True)[1]))
         return [born] if born else []
     calls: dict[str, tuple] = {}
-    with watch(lambda op, operands, settings, outputs: calls.setdefault(
-            f"{op.__name__} ({place(op)})", (op, operands, settings))):
+    with watch(
+        lambda op, operands, settings, outputs: calls.setdefault(
+            f"{op.__name__} ({place(op)})", (op, operands, settings)
+        )
+    ):
         _outputs(f, arrays, True)
-    lines = [f"the backward of {name} is not the derivative of its forward"
-             for name, call in calls.items() if not _is_right(*call, eps)]
+    lines = [
+        f"the backward of {name} is not the derivative of its forward"
+        for name, call in calls.items()
+        if not _is_right(*call, eps)
+    ]
     return lines or ["operations on the tape: " + ", ".join(calls)]
 
 
@@ -181,6 +200,7 @@ def _is_right(op: Callable, operands: tuple, settings: dict, eps: float) -> bool
     def alone(*tensors: Tensor) -> Any:
         given = dict(zip(wanted, tensors, strict=True))
         return lift(op)(*(given.get(i, o) for i, o in enumerate(operands)), **settings)
+
     try:
         return all(c.within() for c in compare(alone, *(operands[i] for i in wanted), eps=eps))
     except GradientError:

@@ -72,8 +72,11 @@ def to_dot(graph: Graph) -> str:
     """The graph in Graphviz's language."""
     lines = ["digraph loss {", "  node [shape=box, style=rounded, fontname=monospace];"]
     for group, members in _members(graph):
-        inside = [f"  n{i} [label={_dot(box.title, box.detail)}"
-                  f"{', style=filled' if box.kind == 'leaf' else ''}];" for i, box in members]
+        inside = [
+            f"  n{i} [label={_dot(box.title, box.detail)}"
+            f"{', style=filled' if box.kind == 'leaf' else ''}];"
+            for i, box in members
+        ]
         if name := graph.groups[group]:
             inside = [f"  subgraph cluster_{group} {{ label={_dot(name)};", *inside, "  }"]
         lines += inside
@@ -86,8 +89,9 @@ def to_mermaid(graph: Graph) -> str:
     lines = ["flowchart TD"]
     for group, members in _members(graph):
         texts = [(i, _mermaid(box.title, box.detail), box.kind) for i, box in members]
-        inside = [f"  n{i}([{text}])" if kind == "leaf" else f"  n{i}[{text}]"
-                  for i, text, kind in texts]
+        inside = [
+            f"  n{i}([{text}])" if kind == "leaf" else f"  n{i}[{text}]" for i, text, kind in texts
+        ]
         if name := graph.groups[group]:
             inside = [f"  subgraph g{group}[{_mermaid(name)}]", *inside, "  end"]
         lines += inside

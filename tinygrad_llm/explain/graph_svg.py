@@ -17,10 +17,14 @@ ROW, BOX_HEIGHT, GAP, LANE, MARGIN = 74, 38, 22, 14, 24
 TITLE, DETAIL = 7.3, 6.1  # the width of a character in pixels, at 12 and 10 pixels a letter
 LONGEST = 34  # characters of a line that are shown
 COLOURS = {
-    "leaf": ("#ffffff", "#8a94a6"), "matmul": ("#dbeafe", "#2563eb"),
-    "attention": ("#ede9fe", "#7c3aed"), "normalize": ("#dcfce7", "#16a34a"),
-    "activations": ("#ffedd5", "#ea580c"), "losses": ("#fee2e2", "#dc2626"),
-    "elementwise": ("#fef9c3", "#ca8a04"), "selection": ("#fce7f3", "#db2777"),
+    "leaf": ("#ffffff", "#8a94a6"),
+    "matmul": ("#dbeafe", "#2563eb"),
+    "attention": ("#ede9fe", "#7c3aed"),
+    "normalize": ("#dcfce7", "#16a34a"),
+    "activations": ("#ffedd5", "#ea580c"),
+    "losses": ("#fee2e2", "#dc2626"),
+    "elementwise": ("#fef9c3", "#ca8a04"),
+    "selection": ("#fce7f3", "#db2777"),
     "reductions": ("#ccfbf1", "#0d9488"),
 }
 OTHER = ("#f1f5f9", "#64748b")
@@ -65,8 +69,10 @@ class _Layout:
 
     def size(self) -> tuple[float, float]:
         columns = max(self.columns) + 1
-        return (self.left + columns * (self.box_width + GAP) + MARGIN,
-                (max(self.rows) + 1) * ROW + 2 * MARGIN - (ROW - BOX_HEIGHT))
+        return (
+            self.left + columns * (self.box_width + GAP) + MARGIN,
+            (max(self.rows) + 1) * ROW + 2 * MARGIN - (ROW - BOX_HEIGHT),
+        )
 
     def corner(self, i: int) -> tuple[float, float]:
         """The upper left corner of box i."""
@@ -84,8 +90,10 @@ class _Layout:
         if self.rows[arrow.target] - self.rows[arrow.source] == 1:
             return f"{leave} {arrive}"
         lane = self.left - LANE * (self.lanes[arrow.source] + 1.5)
-        return (f"{leave} {lane:.1f} {y0:.1f} {lane:.1f} {y0 + 2 * half:.1f}"
-                f"V{y1 - 2 * half:.1f}C{lane:.1f} {y1:.1f} {arrive}")
+        return (
+            f"{leave} {lane:.1f} {y0:.1f} {lane:.1f} {y0 + 2 * half:.1f}"
+            f"V{y1 - 2 * half:.1f}C{lane:.1f} {y1:.1f} {arrive}"
+        )
 
     def bands(self) -> Iterator[str]:
         """A shaded band behind the rows of every second group, and each one's name at the right."""
@@ -101,8 +109,10 @@ class _Layout:
             if group % 2:
                 yield f'<rect x="0" y="{y}" width="{width:.0f}" height="{height}" fill="#f8fafc"/>'
         for y, together in names.items():
-            yield (f'<text class="g" x="{width - 10:.0f}" y="{y + 14}">'
-                   f"{escape(', '.join(together))}</text>")
+            yield (
+                f'<text class="g" x="{width - 10:.0f}" y="{y + 14}">'
+                f"{escape(', '.join(together))}</text>"
+            )
 
 
 def _rows(graph: Graph) -> list[int]:
@@ -150,11 +160,12 @@ def _width(box: Box) -> float:
 
 def _box(box: Box, x: float, y: float, width: float) -> str:
     fill, line = COLOURS.get(box.kind, OTHER)
-    title = box.title if len(box.title) <= LONGEST else "…" + box.title[1 - LONGEST:]
-    detail = box.detail if len(box.detail) <= LONGEST else box.detail[:LONGEST - 1] + "…"
+    title = box.title if len(box.title) <= LONGEST else "…" + box.title[1 - LONGEST :]
+    detail = box.detail if len(box.detail) <= LONGEST else box.detail[: LONGEST - 1] + "…"
     radius, middle = BOX_HEIGHT / 2 if box.kind == "leaf" else 6, x + width / 2
     return (
         f'<g><title>{escape(box.hover)}</title><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
         f'height="{BOX_HEIGHT}" rx="{radius}" fill="{fill}" stroke="{line}"/>'
         f'<text class="t" x="{middle:.1f}" y="{y + 16:.1f}">{escape(title)}</text>'
-        f'<text class="d" x="{middle:.1f}" y="{y + 30:.1f}">{escape(detail)}</text></g>')
+        f'<text class="d" x="{middle:.1f}" y="{y + 30:.1f}">{escape(detail)}</text></g>'
+    )

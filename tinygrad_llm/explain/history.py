@@ -15,8 +15,10 @@ def nodes_of(loss: Tensor) -> list[Node]:
     if loss.node is None:
         raise ValueError("this tensor has no history: nothing that requires a gradient led to it")
     if loss.node.backward is None:
-        raise ValueError(f"backward freed the history of this {loss.node.op.__name__}; look before "
-                         "it, or call backward(retain_graph=True)")
+        raise ValueError(
+            f"backward freed the history of this {loss.node.op.__name__}; look before "
+            "it, or call backward(retain_graph=True)"
+        )
     found, waiting = {loss.node}, [loss.node]
     while waiting:
         for parent in waiting.pop().parents:

@@ -40,12 +40,15 @@ class Infinities:
     def after_backward(self, node: Node, gradients: tuple) -> None:
         names = operand_names(node.op, len(gradients))
         wanted = [i for i, parent in enumerate(node.parents) if parent is not None]
-        born = self._judge(f"the backward of {node.op.__name__} ({place(node.op)})",
-                           [("dy", dy) for dy in node.dys],
-                           [(f"d{names[i]}", gradients[i]) for i in wanted])
+        born = self._judge(
+            f"the backward of {node.op.__name__} ({place(node.op)})",
+            [("dy", dy) for dy in node.dys],
+            [(f"d{names[i]}", gradients[i]) for i in wanted],
+        )
         self.backward = self.backward or born
-        self.reached |= any(isinstance(node.parents[i], Tensor) and np.isinf(gradients[i]).any()
-                            for i in wanted)
+        self.reached |= any(
+            isinstance(node.parents[i], Tensor) and np.isinf(gradients[i]).any() for i in wanted
+        )
 
     def _judge(self, where: str, inputs: Iterator, outputs: list) -> str | None:
         """Raise at a NaN; the description of an infinity made of finite inputs, or None."""
@@ -57,8 +60,10 @@ class Infinities:
         for name, y in outputs:
             if np.isnan(y).any():
                 before = self.forward or self.backward
-                raise NaNFound(f"the NaN was born in {where}: {_count(name, y, np.isnan(y))} from "
-                               f"{described}{'; before it, ' if before else ''}{before or ''}")
+                raise NaNFound(
+                    f"the NaN was born in {where}: {_count(name, y, np.isnan(y))} from "
+                    f"{described}{'; before it, ' if before else ''}{before or ''}"
+                )
             if np.isinf(y).any() and all(np.isfinite(x).all() for _, x in held):
                 count = _count(name, y, np.isinf(y))
                 return f"an infinity was born in {where}: {count} from {described}"

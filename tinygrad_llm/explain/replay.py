@@ -50,8 +50,9 @@ class Step:
     passed: list[Flow]
 
 
-def replay(loss: Tensor, names: Names = (), *, gradient: Any = None,
-           retain_graph: bool = False) -> list[Step]:
+def replay(
+    loss: Tensor, names: Names = (), *, gradient: Any = None, retain_graph: bool = False
+) -> list[Step]:
     """Run loss.backward() and tell it step by step, newest operation first.
 
     names: (name, Tensor) of leaves, as model.named_parameters() gives them.
@@ -68,10 +69,20 @@ def replay(loss: Tensor, names: Names = (), *, gradient: Any = None,
             sent.setdefault(flow.target, []).append(flow)
         received = [f for i in range(len(node.shapes)) for f in sent.pop(labels((node, i)), ())]
         dys = [dy for dy in node.dys if dy is not None]
-        steps.append(Step(
-            labels.numbers[node], node.op.__name__, place(node.op), place(node.backward),
-            formula(node.op), dict(_saved(node.backward)), node.shapes, _norm(*dys), received,
-            passed))
+        steps.append(
+            Step(
+                labels.numbers[node],
+                node.op.__name__,
+                place(node.op),
+                place(node.backward),
+                formula(node.op),
+                dict(_saved(node.backward)),
+                node.shapes,
+                _norm(*dys),
+                received,
+                passed,
+            )
+        )
 
     with watch_backward(after):
         loss.backward(gradient, retain_graph=retain_graph)
@@ -96,11 +107,16 @@ def _paragraph(step: Step) -> str:
         head += f", compiled in {step.ran}"
     saved = ", ".join(f"{name} {what}" for name, what in step.saved.items())
     shapes = " ".join(map(str, step.shapes))
-    lines = [head, *(f"   {line}" for line in step.formula.split("\n")),
-             f"   saved     {saved or 'nothing'}",
-             f"   received  dy {shapes}, norm {step.dy_norm:.4g}: {_sum(step.received)}"]
-    lines += [f"   passed    {f.name} {f.shape}, norm {f.norm:.4g}, to {f.target}{f.values}"
-              for f in step.passed]
+    lines = [
+        head,
+        *(f"   {line}" for line in step.formula.split("\n")),
+        f"   saved     {saved or 'nothing'}",
+        f"   received  dy {shapes}, norm {step.dy_norm:.4g}: {_sum(step.received)}",
+    ]
+    lines += [
+        f"   passed    {f.name} {f.shape}, norm {f.norm:.4g}, to {f.target}{f.values}"
+        for f in step.passed
+    ]
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ def formula(op: Callable) -> str:
         return first
     lines = rest.split("\n")
     ends = [i for i, line in enumerate(lines) if line.endswith(".")]
-    return "\n".join([first, *lines[:ends[0] + 1 if ends else None]])
+    return "\n".join([first, *lines[: ends[0] + 1 if ends else None]])
 
 
 def operand_names(op: Callable, count: int) -> list[str]:

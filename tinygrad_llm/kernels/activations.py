@@ -42,6 +42,7 @@ def _activation(x, kind):
         dx = np.empty(shape, np.float32)
         run(_backward, threads, kind, x, as_line(dy), as_line(dx))
         return (dx,)
+
     return y, backward
 
 

@@ -1,7 +1,7 @@
-"""The compiled twin of ops/attention.py: scores are made block by block and thrown away, T x S is never stored.
+"""The compiled twin of ops/attention.py: scores are made block by block, T x S is never stored.
 
-Dao et al. 2022, arXiv 2205.14135 (FlashAttention), for a CPU: forward keeps two numbers for each row of scores,
-backward makes the scores again. Causal tiles above the diagonal are never touched.
+Dao et al. 2022, arXiv 2205.14135 (FlashAttention), for a CPU: forward keeps two numbers for each
+row of scores, backward makes the scores again. Tiles above a causal diagonal are never touched.
 """
 
 import itertools
@@ -11,12 +11,12 @@ import numpy as np
 
 from tinygrad_llm.checks import check_attention
 from tinygrad_llm.kernels import attention_backward, attention_forward
-from tinygrad_llm.kernels.attention_tiles import FLOAT_BYTES
 from tinygrad_llm.kernels.buffers import ALIGNMENT, scratch
 from tinygrad_llm.kernels.parallel import run, threads_for
 from tinygrad_llm.kernels.selection import hash_settings
+from tinygrad_llm.kernels.simd import FLOAT_BYTES
 
-_CHEAP = 16  # products of numbers that cost as much as another kernel's work on a number
+_CHEAP = 16  # products of numbers that cost as much as another kernel's work on one number
 _NO_MASK = 0
 
 
@@ -25,8 +25,8 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     """y = W v, W = softmax(scale q k^T) over the keys that are allowed;   with dW = dy v^T:
 
     dS = scale W (dW - sum_s W dW),  dq = dS k,  dk = dS^T q,  dv = W^T dy;  sum_s W dW = dy y.
-    Shapes and settings as in ops/attention.py. y, dq, dk and dv lie in memory as (B, T, H, D), so that joining
-    the heads again copies nothing.
+    Shapes and settings as in ops/attention.py. y, dq, dk and dv lie in memory as (B, T, H, D), so
+    that joining the heads again copies nothing.
     """
     check_attention(q, k, v, mask, dropout_p)
     q, k, v = map(_without_gaps, (q, k, v))
@@ -34,23 +34,26 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     scale = 1 / math.sqrt(max(d, 1)) if scale is None else scale
     sizes = np.array([b, h, h // g, t, s, d, is_causal, mask is not None, dropout_p > 0,
                       *hash_settings(dropout_p, seed)])
+    scales = np.array([scale, 1 / (1 - dropout_p)], np.float32)
     mask = _NO_MASK if mask is None else np.broadcast_to(mask, (b, h, t, s))
     y, statistics = _heads_inside(q.shape), np.empty((b, h, t, 2), np.float32)
-    inputs = sizes, np.array([scale, 1 / (1 - dropout_p)], np.float32), q, k, v, mask, y, statistics
+    inputs = sizes, scales, q, k, v, mask, y, statistics
     threads = threads_for(q.size * s // _CHEAP)
-    run(attention_forward.heads, threads, *inputs, *_workspace(attention_forward.sizes(s, d), threads))
+    run(attention_forward.heads, threads, *inputs,
+        *_workspace(attention_forward.sizes(s, d), threads))
 
     def backward(dy):
         gradients = _gradients(q.shape, k.shape)
-        room = _workspace(attention_backward.sizes(t, d), threads)
-        run(attention_backward.heads, threads, *inputs, _without_gaps(dy), *gradients, *room)
+        run(attention_backward.heads, threads, *inputs, _without_gaps(dy), *gradients,
+            *_workspace(attention_backward.sizes(t, d), threads))
         return gradients
     return y, backward
 
 
 def _without_gaps(x):
-    """x itself if the numbers of its rows lie side by side, else a copy."""
-    return x if x.strides[3] == FLOAT_BYTES or x.shape[3] < 2 else np.ascontiguousarray(x)
+    """x in float32, itself if the numbers of its rows lie side by side, else a copy."""
+    side_by_side = x.strides[3] == FLOAT_BYTES or x.shape[3] < 2
+    return x if x.dtype == np.float32 and side_by_side else np.ascontiguousarray(x, np.float32)
 
 
 def _heads_inside(shape):
@@ -59,7 +62,10 @@ def _heads_inside(shape):
 
 
 def _gradients(q_shape, k_shape):
-    """Memory for dq, dk, dv: where it can be, one (B, T, 3, H, D), the shape that one product made q, k, v in."""
+    """Memory for dq, dk and dv.
+
+    If it can be, it is one (B, T, 3, H, D): as the one product lies that q, k and v come from.
+    """
     if q_shape != k_shape:
         return tuple(map(_heads_inside, (q_shape, k_shape, k_shape)))
     b, h, t, d = q_shape
@@ -67,7 +73,7 @@ def _gradients(q_shape, k_shape):
 
 
 def _workspace(sizes, threads):
-    """Scratch memory for each thread's places of these sizes; where they are, in bytes, and their sum."""
+    """Scratch memory with places of these sizes for each thread; offsets in bytes, then their sum."""
     whole_lines = (-(-size * FLOAT_BYTES // ALIGNMENT) * ALIGNMENT for size in sizes)
     places = [0, *itertools.accumulate(whole_lines)]
     return scratch(places[-1] // FLOAT_BYTES * threads), np.array(places)

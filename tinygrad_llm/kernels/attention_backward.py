@@ -1,15 +1,16 @@
 """Attention's backward pass for a share of the heads: the weights are made again, block by block.
 
-Scores lie as panels (queries, COLUMNS keys): as they lie they are the packed operand of the products that
-give dk and dv; transposed in small squares they are that of dq.
+Scores lie as panels (queries, COLUMNS keys): as they lie they are a packed operand of the products
+that give dk and dv; transposed in small squares, of the product that gives dq.
 """
 
 from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, keep_factor, keys_seen, masked_out, numbers_at,
-    pack_columns, pack_rows, pack_square, pack_wide, packed_size, places_of, problem_of, product, transpose,
+    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, first_query, keep_factor, keys_seen, masked_out,
+    numbers_at, pack_columns, pack_columns_wide, pack_rows, pack_rows_wide, pack_square,
+    packed_size, places_of, problem_of, product, transpose, whole,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
@@ -18,10 +19,10 @@ from tinygrad_llm.kernels.simd import pointer
 from tinygrad_llm.kernels.vectors import load, spread, store
 
 _QUERIES, _KEYS = 96 // ROWS * ROWS, 4 * COLUMNS  # in a block
-_SQUARES = _KEYS * ROWS + SLACK
-_ZERO, _ONE = float32(0), float32(1)
-# Places of a thread's scratch memory: a head's packed operands and what is summed over its keys; a block's
-# packed keys and what is summed over its queries; weights and dscores (queries, COLUMNS).
+_SQUARES = _KEYS * ROWS + SLACK  # the dscores of ROWS queries, transposed
+_ZERO, _ONE = map(float32, (0, 1))
+# Places in scratch memory: a head's packed operands and what is summed over its keys; a block's
+# packed keys and what is summed over its queries; weights and their gradient (queries, COLUMNS).
 _Q_ROWS, _DY_ROWS, _Q_COLUMNS, _DY_COLUMNS, _DQ, _DELTA = range(6)
 _K_ROWS, _V_ROWS, _K_COLUMNS, _DK, _DV, _WEIGHTS, _DSCORES, _TRANSPOSED = range(6, 14)
 
@@ -39,7 +40,8 @@ def sizes(queries, width):
 def heads(arguments, worker, workers):
     """One worker's share: whole key heads, each with the query heads that it serves.
 
-    Arguments: the problem (2), q, k, v, mask, y, statistics, dy, dq, dk, dv, scratch memory and its places.
+    Arguments: the problem (2), q, k, v, mask, y, statistics, dy, dq, dk, dv, scratch memory and
+    its places.
     """
     problem, room = problem_of(arguments), places_of(arguments, 12, worker)
     groups, count = problem.groups, problem.heads // problem.groups
@@ -50,11 +52,13 @@ def heads(arguments, worker, workers):
         dk, dv = matrix(arguments, 10, b, g), matrix(arguments, 11, b, g)
         for i in range(groups):
             h = g * groups + i
-            mask, y, statistics = matrix(arguments, 5, b, h), matrix(arguments, 6, b, h), matrix(arguments, 7, b, h)
-            _pack_queries(problem, matrix(arguments, 2, b, h), matrix(arguments, 8, b, h), y, room)
+            q, mask = matrix(arguments, 2, b, h), matrix(arguments, 5, b, h)
+            y, dy = matrix(arguments, 6, b, h), matrix(arguments, 8, b, h)
+            statistics = matrix(arguments, 7, b, h)[0]
+            _pack_queries(problem, q, dy, y, room)
             for s in range(0, problem.keys, _KEYS):
                 _pack_keys(problem, k, v, room, s)
-                _visit_keys(problem, mask, statistics[0], room, task * groups + i, s)
+                _visit_keys(problem, mask, statistics, room, task * groups + i, s)
                 _write_columns(problem, room[_DK], problem.scale, dk, s, i > 0)
                 _write_columns(problem, room[_DV], _ONE, dv, s, i > 0)
             _write_rows(problem, room[_DQ], matrix(arguments, 9, b, h))
@@ -63,14 +67,15 @@ def heads(arguments, worker, workers):
 @njit(**INNER)
 def _pack_queries(problem, q, dy, y, room):
     """Both packings of q and dy, delta = sum_d dy y of each query, and zeros for dq."""
-    pack_rows(room[_Q_ROWS], q, problem.queries, problem.width)
-    pack_rows(room[_DY_ROWS], dy, problem.queries, problem.width)
-    pack_columns(room[_Q_COLUMNS], q, problem.queries, problem.width)
-    pack_columns(room[_DY_COLUMNS], dy, problem.queries, problem.width)
+    queries, width = problem.queries, problem.width
+    pack_rows(room[_Q_ROWS], q, queries, width)
+    pack_rows(room[_DY_ROWS], dy, queries, width)
+    pack_columns(room[_Q_COLUMNS], q, queries, width)
+    pack_columns(room[_DY_COLUMNS], dy, queries, width)
     delta = pointer(room[_DELTA])
-    for t in range(problem.queries):
-        delta[t] = _dot(numbers_at(dy[0] + t * dy[1], problem.width), numbers_at(y[0] + t * y[1], problem.width))
-    _clear(room[_DQ], (problem.queries + ROWS) * _whole(problem.width, COLUMNS))
+    for t in range(queries):
+        delta[t] = _dot(numbers_at(dy[0] + t * dy[1], width), numbers_at(y[0] + t * y[1], width))
+    _clear(room[_DQ], (queries + ROWS) * whole(width, COLUMNS))
 
 
 @njit(fastmath=FASTMATH, **INNER)
@@ -88,57 +93,43 @@ def _clear(address, count):
 
 
 @njit(**INNER)
-def _whole(count, size):
-    """count, up to a multiple of size."""
-    return (count + size - 1) // size * size
-
-
-@njit(**INNER)
 def _pack_keys(problem, k, v, room, s):
-    """The keys and values of the block that begins with the s-th, and zeros for their dk and dv."""
+    """The keys and values of the block from the s-th key on, and zeros for their dk and dv."""
     keys, width = min(_KEYS, problem.keys - s), problem.width
     for c in range(0, keys, COLUMNS):
-        place = c * width * FLOAT_BYTES
-        pack_wide(room[_K_ROWS] + place, k[0] + (s + c) * k[1], k[1], FLOAT_BYTES, keys - c, width)
-        pack_wide(room[_V_ROWS] + place, v[0] + (s + c) * v[1], v[1], FLOAT_BYTES, keys - c, width)
+        panel = c * width * FLOAT_BYTES
+        pack_rows_wide(room[_K_ROWS] + panel, k, s + c, problem.keys, width)
+        pack_rows_wide(room[_V_ROWS] + panel, v, s + c, problem.keys, width)
     for d in range(0, width, COLUMNS):
-        pack_wide(room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, k[0] + s * k[1] + d * FLOAT_BYTES, FLOAT_BYTES, k[1],
-                  width - d, keys)
-    _clear(room[_DK], _whole(width, ROWS) * _KEYS)
-    _clear(room[_DV], _whole(width, ROWS) * _KEYS)
+        pack_columns_wide(room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, k, d, width, s, keys)
+    _clear(room[_DK], whole(width, ROWS) * _KEYS)
+    _clear(room[_DV], whole(width, ROWS) * _KEYS)
 
 
 @njit(**INNER)
 def _visit_keys(problem, mask, statistics, room, head, s):
-    """Show the block of keys to every query that may see one, a block of queries at a time."""
+    """Show the block of keys to each query that may see one, a block of queries at a time."""
     keys = min(_KEYS, problem.keys - s)
-    for t in range(_first_query(problem, s) // _QUERIES * _QUERIES, problem.queries, _QUERIES):
+    for t in range(first_query(problem, s) // _QUERIES * _QUERIES, problem.queries, _QUERIES):
         for c in range(0, keys, COLUMNS):
             _visit_panel(problem, mask, statistics, room, head, t, s, c)
         _add_to_dq(problem, room, t, s, keys)
 
 
 @njit(**INNER)
-def _first_query(problem, s):
-    """The first query that may see the s-th key."""
-    return max(s - (problem.keys - problem.queries), 0) if problem.causal else 0
-
-
-@njit(**INNER)
 def _visit_panel(problem, mask, statistics, room, head, t, s, c):
-    """A block of queries from the t-th on sees COLUMNS keys from the (s + c)-th on, the block's c-th."""
-    width, count = problem.width, min(_QUERIES, problem.queries - t)
-    start = max(_first_query(problem, s + c) - t, 0) // ROWS * ROWS  # the tiles before it are above the diagonal
-    t, count = t + start, count - start
+    """The queries of the block from the t-th on see COLUMNS keys, from the block's c-th on."""
+    width, weights, dscores = problem.width, room[_WEIGHTS], room[_DSCORES]
+    above = max(first_query(problem, s + c) - t, 0) // ROWS * ROWS  # rows above the diagonal
+    count = min(_QUERIES, problem.queries - t) - above
     if count <= 0:
         return
-    weights, dscores = room[_WEIGHTS], room[_DSCORES]
+    t = t + above
     for r in range(0, count, ROWS):
-        lines = (t + r) * width * FLOAT_BYTES
-        panel = c * width * FLOAT_BYTES
-        product(room[_Q_ROWS] + lines, room[_K_ROWS] + panel, width, weights + r * TILE_ROW, TILE_ROW, 0)
-        product(room[_DY_ROWS] + lines, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0)
-    _softmax(problem, weights, pointer(statistics + 2 * t * FLOAT_BYTES), count)
+        rows, panel = (t + r) * width * FLOAT_BYTES, c * width * FLOAT_BYTES
+        product(room[_Q_ROWS] + rows, room[_K_ROWS] + panel, width, weights + r * TILE_ROW, TILE_ROW, 0)
+        product(room[_DY_ROWS] + rows, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0)
+    _softmax(problem, weights, statistics, t, count)
     _mask(problem, pointer(weights), mask, t, s + c, count)
     delta = pointer(room[_DELTA] + t * FLOAT_BYTES)
     if problem.dropping:
@@ -146,28 +137,29 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
     else:
         _softmax_backward(weights, dscores, delta, count)
     for d in range(0, width, ROWS):
-        lines = (d * problem.queries + t * ROWS) * FLOAT_BYTES
-        place = (c * _whole(width, ROWS) + d * COLUMNS) * FLOAT_BYTES
-        product(room[_DY_COLUMNS] + lines, weights, count, room[_DV] + place, TILE_ROW, 1)
-        product(room[_Q_COLUMNS] + lines, dscores, count, room[_DK] + place, TILE_ROW, 1)
+        columns = (d * problem.queries + t * ROWS) * FLOAT_BYTES
+        place = (c * whole(width, ROWS) + d * COLUMNS) * FLOAT_BYTES
+        product(room[_DY_COLUMNS] + columns, weights, count, room[_DV] + place, TILE_ROW, 1)
+        product(room[_Q_COLUMNS] + columns, dscores, count, room[_DK] + place, TILE_ROW, 1)
     for r in range(0, count, ROWS):
-        square = room[_TRANSPOSED] + ((start + r) // ROWS * _SQUARES + c * ROWS) * FLOAT_BYTES
-        pack_square(square, dscores + r * TILE_ROW, count - r)
+        square = (above + r) // ROWS * _SQUARES + c * ROWS
+        pack_square(room[_TRANSPOSED] + square * FLOAT_BYTES, dscores + r * TILE_ROW, count - r)
 
 
 @njit(fastmath=FASTMATH, **INNER)
-def _softmax(problem, scores, statistics, count):
+def _softmax(problem, scores, statistics, t, count):
     """The weights that forward made, in place of the scores."""
+    saved = pointer(statistics + 2 * t * FLOAT_BYTES)
     for r in range(count):
-        largest, inverse = statistics[2 * r], statistics[2 * r + 1]
-        store(exp(load(scores + r * TILE_ROW) * problem.scale - largest) * inverse, scores + r * TILE_ROW)
+        largest, inverse, place = saved[2 * r], saved[2 * r + 1], scores + r * TILE_ROW
+        store(exp(load(place) * problem.scale - largest) * inverse, place)
 
 
 @njit(**INNER)
 def _mask(problem, weights, mask, t, s, count):
     """0 where a query, from the t-th on, may not see a key, from the s-th on."""
     if problem.causal:
-        for r in range(min(count, _first_query(problem, s + COLUMNS) - t)):
+        for r in range(min(count, first_query(problem, s + COLUMNS) - t)):
             for c in range(max(keys_seen(problem, t + r) - s, 0), COLUMNS):
                 weights[r * COLUMNS + c] = _ZERO
     if problem.masked:
@@ -182,12 +174,13 @@ def _softmax_backward(weights, dweights, delta, count):
     """dscores = weight (dweight - delta) in place of dweights."""
     for r in range(count):
         place = r * TILE_ROW
-        store(load(weights + place) * (load(dweights + place) - delta[r]), dweights + place)
+        dscore = load(weights + place) * (load(dweights + place) - delta[r])
+        store(dscore, dweights + place)
 
 
 @njit(**INNER)
 def _drop(problem, weights, dweights, delta, head, t, s, count):
-    """The same with dropout, which leaves of weights and dweights what it left in forward."""
+    """The same with dropout, which drops of weights and dweights what it dropped in forward."""
     for i in range(count * COLUMNS):
         factor = keep_factor(problem, head, t + i // COLUMNS, s + i % COLUMNS)
         dweights[i] = weights[i] * (dweights[i] * factor - delta[i // COLUMNS])
@@ -196,34 +189,35 @@ def _drop(problem, weights, dweights, delta, head, t, s, count):
 
 @njit(**INNER)
 def _add_to_dq(problem, room, t, s, keys):
-    """dq += dscores k for the block; a tile of queries takes the keys that its last query sees."""
-    wide = _whole(problem.width, COLUMNS)
+    """dq += dscores k for the block; a tile of queries takes the keys that its last one sees."""
+    wide = whole(problem.width, COLUMNS)
     for r in range(0, min(_QUERIES, problem.queries - t), ROWS):
         depth = min(keys_seen(problem, t + r + ROWS - 1) - s, keys)
         if depth > 0:
+            dscores = room[_TRANSPOSED] + r // ROWS * _SQUARES * FLOAT_BYTES
             for d in range(0, wide, COLUMNS):
-                product(room[_TRANSPOSED] + r // ROWS * _SQUARES * FLOAT_BYTES,
-                        room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES, depth,
-                        room[_DQ] + ((t + r) * wide + d) * FLOAT_BYTES, wide * FLOAT_BYTES, 1)
+                columns = room[_K_COLUMNS] + d * _KEYS * FLOAT_BYTES
+                place = room[_DQ] + ((t + r) * wide + d) * FLOAT_BYTES
+                product(dscores, columns, depth, place, wide * FLOAT_BYTES, 1)
 
 
 @njit(**INNER)
 def _write_columns(problem, sums, scale, target, s, add):
     """The target's rows from the s-th on = or += scale times the panels (D, COLUMNS) of sums."""
-    tall = _whole(problem.width, ROWS)
     for c in range(0, min(_KEYS, problem.keys - s), COLUMNS):
-        panel = sums + c * tall * FLOAT_BYTES
+        panel = sums + c * whole(problem.width, ROWS) * FLOAT_BYTES
         for d in range(problem.width):
             store(load(panel + d * TILE_ROW) * scale, panel + d * TILE_ROW)
-        rows = target[0] + (s + c) * target[1], target[1]
-        transpose(panel, rows, min(COLUMNS, problem.keys - s - c), problem.width, add)
+        count = min(COLUMNS, problem.keys - s - c)
+        transpose(panel, target, s + c, count, problem.width, add)
 
 
 @njit(**INNER)
 def _write_rows(problem, sums, dq):
     """dq from its padded sums."""
-    wide = _whole(problem.width, COLUMNS)
+    wide = whole(problem.width, COLUMNS)
     for t in range(problem.queries):
-        source, target = numbers_at(sums + t * wide * FLOAT_BYTES, wide), numbers_at(dq[0] + t * dq[1], problem.width)
+        source = numbers_at(sums + t * wide * FLOAT_BYTES, wide)
+        target = numbers_at(dq[0] + t * dq[1], problem.width)
         for d in range(problem.width):
             target[d] = source[d] * problem.scale

@@ -1,7 +1,7 @@
-"""Attention's forward pass for a share of the heads: COLUMNS queries at a time, side by side in vector registers.
+"""Attention's forward pass for a share of the heads: COLUMNS queries at a time, side by side.
 
-Scores lie transposed, (keys, COLUMNS queries): the maximum and the sum over the keys then go vector by vector,
-and the weights are, as they lie, the packed operand of the product with the values.
+Scores lie transposed, (keys, COLUMNS queries): the maximum and the sum over the keys go vector by
+vector, and the weights are, as they lie, a packed operand of the product with the values.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, keep_factor, keys_seen, masked_out, numbers_at, pack_columns,
-    pack_rows, pack_wide, packed_size, places_of, problem_of, product, transpose,
+    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, keep_factor, keys_seen, masked_out, numbers_at,
+    pack_columns, pack_rows, pack_rows_wide, packed_size, places_of, problem_of, product, transpose,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
@@ -18,62 +18,65 @@ from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.simd import pointer
 from tinygrad_llm.kernels.vectors import larger, load, spread, store
 
-_KEYS = 256  # in a block of the product with the values: its weights stay in the first-level cache
-_ZERO, _ONE, _LOWEST = float32(0), float32(1), float32(-np.inf)
-# Places of a thread's scratch memory: the packed keys and values of a head, then what COLUMNS queries need.
+_KEYS = 256  # in a block of the product with the values: its weights stay in the nearest cache
+_ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
+# Places in scratch memory: a head's packed keys and values, then what COLUMNS queries need.
 _K, _V, _Q, _WEIGHTS, _TOTALS, _OUTPUT = range(6)
 
 
 def sizes(keys, width):
     """Numbers of scratch memory that one thread needs at each place."""
-    return [packed_size(keys, width), packed_size(width, keys), width * COLUMNS, (keys + ROWS) * COLUMNS,
-            2 * COLUMNS, (width + ROWS) * COLUMNS]
+    return [packed_size(keys, width), packed_size(width, keys), width * COLUMNS,
+            (keys + ROWS) * COLUMNS, 2 * COLUMNS, (width + ROWS) * COLUMNS]
 
 
 @Worker
 def heads(arguments, worker, workers):
-    """One worker's share of the heads, or of the queries of every head where heads do not divide evenly.
+    """One worker's heads; or its part of each head's queries, where heads do not divide evenly.
 
-    Arguments: the problem (2), q, k, v, mask, y, statistics, scratch memory and its places. statistics
-    (B, H, T, 2): the largest score of each row, and 1 / sum of exp(score - largest).
+    Arguments: the problem (2), q, k, v, mask, y, statistics, scratch memory and its places.
+    statistics (B, H, T, 2): of each row the largest score, and 1 / sum exp(score - largest).
     """
     problem, room = problem_of(arguments), places_of(arguments, 8, worker)
-    heads, groups = problem.batch * problem.heads, problem.groups
-    parts = 1 if heads % workers == 0 else workers
-    first, end = share(heads * parts, worker, workers)
+    count, groups = problem.batch * problem.heads, problem.groups
+    parts = 1 if count % workers == 0 else workers
+    first, end = share(count * parts, worker, workers)
     packed = -1
     for task in range(first, end):
         head, part = task // parts, task % parts
         b, h = head // problem.heads, head % problem.heads
         if packed != head // groups:
             packed = head // groups
-            pack_rows(room[_K], matrix(arguments, 3, b, h // groups), problem.keys, problem.width)
-            pack_columns(room[_V], matrix(arguments, 4, b, h // groups), problem.keys, problem.width)
-        mask = matrix(arguments, 5, b, h)
-        q, y, statistics = matrix(arguments, 2, b, h), matrix(arguments, 6, b, h), matrix(arguments, 7, b, h)
+            k, v = matrix(arguments, 3, b, h // groups), matrix(arguments, 4, b, h // groups)
+            pack_rows(room[_K], k, problem.keys, problem.width)
+            pack_columns(room[_V], v, problem.keys, problem.width)
+        q, mask = matrix(arguments, 2, b, h), matrix(arguments, 5, b, h)
+        y, statistics = matrix(arguments, 6, b, h), matrix(arguments, 7, b, h)
         for t in range(part * COLUMNS, problem.queries, parts * COLUMNS):
-            _attend(problem, (q[0] + t * q[1], q[1]), mask, room, head, t)
-            _write(problem, room, (y[0] + t * y[1], y[1]), statistics[0] + t * statistics[1], t)
+            _attend(problem, q, mask, room, head, t)
+            _write(problem, room, y, statistics, t)
 
 
 @njit(**INNER)
 def _attend(problem, q, mask, room, head, t):
     """The sums over the values for the COLUMNS queries from the t-th on."""
-    width, count = problem.width, min(COLUMNS, problem.queries - t)
-    seen = keys_seen(problem, t + count - 1)
-    pack_wide(room[_Q], q[0], q[1], FLOAT_BYTES, count, width)
+    width, weights = problem.width, room[_WEIGHTS]
+    seen = keys_seen(problem, min(t + COLUMNS, problem.queries) - 1)
+    pack_rows_wide(room[_Q], q, t, problem.queries, width)
     for d in range(width):
         store(load(room[_Q] + d * TILE_ROW) * problem.scale, room[_Q] + d * TILE_ROW)
     for s in range(0, seen, ROWS):
-        product(room[_K] + s * width * FLOAT_BYTES, room[_Q], width, room[_WEIGHTS] + s * TILE_ROW, TILE_ROW, 0)
-    _mask(problem, numbers_at(room[_WEIGHTS], seen * COLUMNS), mask, t, seen)
-    _softmax(room[_WEIGHTS], seen, room[_TOTALS])
+        keys = room[_K] + s * width * FLOAT_BYTES
+        product(keys, room[_Q], width, weights + s * TILE_ROW, TILE_ROW, 0)
+    _mask(problem, pointer(weights), mask, t, seen)
+    _softmax(weights, seen, room[_TOTALS])
     if problem.dropping:
-        _drop(problem, numbers_at(room[_WEIGHTS], seen * COLUMNS), head, t)
+        _drop(problem, numbers_at(weights, seen * COLUMNS), head, t)
     for s in range(0, seen, _KEYS):
+        depth = min(_KEYS, seen - s)
         for d in range(0, width, ROWS):
-            product(room[_V] + (d * problem.keys + s * ROWS) * FLOAT_BYTES, room[_WEIGHTS] + s * TILE_ROW,
-                    min(_KEYS, seen - s), room[_OUTPUT] + d * TILE_ROW, TILE_ROW, s > 0)
+            values = room[_V] + (d * problem.keys + s * ROWS) * FLOAT_BYTES
+            product(values, weights + s * TILE_ROW, depth, room[_OUTPUT] + d * TILE_ROW, TILE_ROW, s > 0)
 
 
 @njit(**INNER)
@@ -93,12 +96,12 @@ def _mask(problem, scores, mask, t, seen):
 
 @njit(fastmath=FASTMATH, **INNER)
 def _softmax(scores, seen, totals):
-    """exp(score - largest) in place of the scores; totals: the largest score and the sum of each query."""
+    """exp(score - largest) in place of the scores; totals: each query's largest score, and sum."""
     largest = spread(_LOWEST)
     for s in range(seen):
         largest = larger(largest, load(scores + s * TILE_ROW))
     store(largest, totals)
-    numbers = numbers_at(totals, COLUMNS)
+    numbers = pointer(totals)
     for c in range(COLUMNS):
         numbers[c] = _ZERO if numbers[c] == _LOWEST else numbers[c]  # a query that sees no key
     largest, total = load(totals), spread(_ZERO)
@@ -118,16 +121,16 @@ def _drop(problem, weights, head, t):
 @njit(**INNER)
 def _write(problem, room, y, statistics, t):
     """The finished rows of y and of statistics; a row that saw no key is 0."""
-    totals, statistics = pointer(room[_TOTALS]), pointer(statistics)
+    count = min(COLUMNS, problem.queries - t)
+    totals = pointer(room[_TOTALS])
     for c in range(COLUMNS):
         total = totals[COLUMNS + c]
         totals[COLUMNS + c] = _ZERO if total == _ZERO else _ONE / total
-    count = min(COLUMNS, problem.queries - t)
     for c in range(count):
-        statistics[2 * c], statistics[2 * c + 1] = totals[c], totals[COLUMNS + c]
-    seen = keys_seen(problem, t + count - 1)
-    inverse = load(room[_TOTALS] + TILE_ROW)
+        row = pointer(statistics[0] + (t + c) * statistics[1])
+        row[0], row[1] = totals[c], totals[COLUMNS + c]
+    seen, inverse = keys_seen(problem, t + count - 1), load(room[_TOTALS] + TILE_ROW)
     for d in range(problem.width):
         place = room[_OUTPUT] + d * TILE_ROW
         store(load(place) * inverse if seen else spread(_ZERO), place)
-    transpose(room[_OUTPUT], y, count, problem.width, False)
+    transpose(room[_OUTPUT], y, t, count, problem.width, False)

@@ -1,6 +1,7 @@
-"""What attention's forward and backward share: the problem, packed matrices, and which weights are allowed.
+"""What attention's forward and backward share: the problem, packing, and what may be seen.
 
-Addresses are integers that count bytes. A matrix is (address, bytes from row to row, from column to column).
+Addresses are integers that count bytes. A matrix is (address, bytes from row to row, bytes from
+column to column); packing (see gemm.py) makes panels of its rows or columns.
 """
 
 from typing import NamedTuple
@@ -22,7 +23,7 @@ TILE_ROW = COLUMNS * FLOAT_BYTES
 
 
 class Problem(NamedTuple):
-    """Sizes and settings. Dropout keeps what the hash of (first, second) puts at `threshold` or above."""
+    """Sizes and settings. Dropout keeps what hashes, with (first, second), to `threshold` or more."""
 
     batch: int
     heads: int
@@ -42,7 +43,7 @@ class Problem(NamedTuple):
 
 @njit(**INNER)
 def problem_of(arguments):
-    """The Problem from a worker's first two arguments: its integers and flags, and its two float32 numbers."""
+    """The Problem from a worker's first two arguments: integers and flags, then float32 numbers."""
     n, x = line(arguments, 0, int64), line(arguments, 1, float32)
     return Problem(n[0], n[1], n[2], n[3], n[4], n[5], n[6] != 0, n[7] != 0, n[8] != 0,
                    uint32(n[9]), uint32(n[10]), uint32(n[11]), x[0], x[1])
@@ -50,45 +51,59 @@ def problem_of(arguments):
 
 @njit(**INNER)
 def places_of(arguments, i, worker):
-    """A worker's addresses in scratch memory, argument i; argument i + 1 holds the offsets, and last their sum."""
+    """A worker's addresses in scratch memory.
+
+    Argument i is the memory; argument i + 1 the offsets of the places, and last their sum.
+    """
     offsets = line(arguments, i + 1, int64)
     return offsets + (number(arguments, i) + worker * offsets[offsets.size - 1])
 
 
 def packed_size(lines, depth):
-    """Numbers that packing may write."""
+    """Numbers that `pack_rows` or `pack_columns` may write."""
     return -(-lines // ROWS) * ROWS * depth + SLACK
 
 
 @njit(**INNER)
 def pack_rows(target, matrix, count, width):
-    """The rows of a matrix, in panels (width, ROWS) one after another."""
+    """The `count` rows of a matrix, in panels (width, ROWS) one after another."""
+    operand = matrix[0], matrix[1], matrix[2], count
     for i in range(0, count, ROWS):
-        _pack_rows(target + i * width * FLOAT_BYTES, (matrix[0], matrix[1], matrix[2], count), i, 0, width)
+        _pack_rows(target + i * width * FLOAT_BYTES, operand, i, 0, width)
 
 
 @njit(**INNER)
 def pack_columns(target, matrix, count, width):
-    """The columns of a matrix, in panels (count, ROWS) one after another."""
+    """The `width` columns of a matrix, in panels (count, ROWS) one after another."""
+    operand = matrix[0], matrix[2], matrix[1], width
     for i in range(0, width, ROWS):
-        _pack_rows(target + i * count * FLOAT_BYTES, (matrix[0], matrix[2], matrix[1], width), i, 0, count)
+        _pack_rows(target + i * count * FLOAT_BYTES, operand, i, 0, count)
 
 
 @njit(**INNER)
-def pack_wide(target, first, stride, step, lines, depth):
-    """One panel (depth, COLUMNS) of the lines from address `first` on, `stride` bytes apart, numbers `step` apart."""
-    _pack_columns(target, (first, stride, step, lines), 0, 0, depth)
+def pack_rows_wide(target, matrix, first, count, width):
+    """Rows first ... first + COLUMNS - 1 of a matrix of `count`, as one panel (width, COLUMNS)."""
+    _pack_columns(target, (matrix[0], matrix[1], matrix[2], count), first, 0, width)
+
+
+@njit(**INNER)
+def pack_columns_wide(target, matrix, first, width, start, count):
+    """Columns first ... first + COLUMNS - 1 of `width`, of the `count` rows from `start` on."""
+    _pack_columns(target, (matrix[0], matrix[2], matrix[1], width), first, start, count)
 
 
 @njit(**INNER)
 def pack_square(target, source, count):
-    """target (COLUMNS, ROWS) = transpose of source (ROWS, COLUMNS), of which `count` rows are there."""
+    """target (COLUMNS, ROWS) = transpose of source (ROWS, COLUMNS), whose first `count` rows exist."""
     _pack_rows(target, (source, TILE_ROW, FLOAT_BYTES, count), 0, 0, COLUMNS)
 
 
 @njit(**INNER)
 def product(a, b, depth, c, c_stride, add):
-    """c (ROWS, COLUMNS) = or += a^T b for panels a (depth, ROWS) and b (depth, COLUMNS); c_stride: bytes a row."""
+    """c (ROWS, COLUMNS) = or += a^T b of panels a (depth, ROWS), b (depth, COLUMNS).
+
+    c_stride: bytes from row to row of c.
+    """
     multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, c_stride, add)
 
 
@@ -99,12 +114,19 @@ def numbers_at(address, count):
 
 
 @njit(**INNER)
-def transpose(source, target, count, width, add):
-    """The rows of a target matrix = or += the first columns of source (width, COLUMNS)."""
+def transpose(source, target, first, count, width, add):
+    """Rows first ... first + count - 1 of a target matrix = or += columns of (width, COLUMNS)."""
     for c in range(count):
-        row, column = pointer(target[0] + c * target[1]), pointer(source + c * FLOAT_BYTES)
+        row = pointer(target[0] + (first + c) * target[1])
+        column = pointer(source + c * FLOAT_BYTES)
         for d in range(width):
             row[d] = row[d] + column[d * COLUMNS] if add else column[d * COLUMNS]
+
+
+@njit(**INNER)
+def whole(count, size):
+    """count, up to a multiple of size."""
+    return (count + size - 1) // size * size
 
 
 @njit(**INNER)
@@ -116,9 +138,15 @@ def keys_seen(problem, query):
 
 
 @njit(**INNER)
-def masked_out(mask, t, s):
-    """Whether the mask keeps query t from key s."""
-    return not flag_at(mask[0] + t * mask[1] + s * mask[2])
+def first_query(problem, key):
+    """The first query that may see a key if nothing is masked."""
+    return max(key - (problem.keys - problem.queries), 0) if problem.causal else 0
+
+
+@njit(**INNER)
+def masked_out(mask, query, key):
+    """Whether the mask keeps a query from a key."""
+    return not flag_at(mask[0] + query * mask[1] + key * mask[2])
 
 
 @njit(**INNER)

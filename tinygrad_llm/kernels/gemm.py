@@ -1,8 +1,9 @@
-"""Matrix products at the speed of the machine: packed panels, a register tile, one rectangle for each thread.
+"""Matrix products at the speed of the machine: packed panels, a register tile, one rectangle for
+each thread.
 
-Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication". Every number of a product is
-summed over k in one order that depends on K alone: a row computed alone equals that row in a batch, bit for bit,
-with any number of threads.
+Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication". Every number of a
+product is summed over k in one order that depends on K alone: a row computed alone equals that row
+in a batch, bit for bit, with any number of threads.
 """
 
 import functools
@@ -12,11 +13,20 @@ from numba import carray, njit, prange, types
 
 from tinygrad_llm.kernels.buffers import scratch
 from tinygrad_llm.kernels.simd import (
-    COLUMNS, FLOAT_BYTES, LANES, ROWS, VECTORS, copy_row, copy_transposed, multiply_tile, pointer,
+    COLUMNS,
+    FLOAT_BYTES,
+    LANES,
+    ROWS,
+    VECTORS,
+    copy_row,
+    copy_transposed,
+    multiply_tile,
+    pointer,
 )
 from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
-# A block of a stays in the second-level cache, a block of b in the third, a panel of b (DEPTH x COLUMNS) in the
+# A block of a stays in the second-level cache, a block of b in the third, a panel of b (DEPTH x
+# COLUMNS) in the
 # first or second. With DEPTH 256 the output would travel to memory three times as often.
 DEPTH = 768
 BLOCK_ROWS = 96 // ROWS * ROWS
@@ -31,13 +41,19 @@ SMALL = 400_000  # products of numbers, below which a second thread costs more t
 
 
 def gemm(a, b, out=None, *, accumulate=False, bias=None):
-    """out (M, N) = a (M, K) b (K, N) + bias (N,), added to what `out` holds if `accumulate`. Returns out.
+    """out (M, N) = a (M, K) b (K, N) + bias (N,), added to what `out` holds if `accumulate`.
+    Returns out.
 
     float32. a and b may have any strides; the numbers of a row of `out` lie side by side.
     """
     if out is None:
         out = np.empty((a.shape[0], b.shape[1]), np.float32)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
+    if (
+        a.ndim != 2
+        or b.ndim != 2
+        or a.shape[1] != b.shape[0]
+        or out.shape != (a.shape[0], b.shape[1])
+    ):
         raise ValueError(f"gemm: {a.shape} times {b.shape} into {out.shape} does not fit")
     if out.size and out.shape[1] > 1 and out.strides[1] != FLOAT_BYTES:
         raise ValueError(f"gemm: out needs rows without gaps, got strides {out.strides}")
@@ -46,14 +62,18 @@ def gemm(a, b, out=None, *, accumulate=False, bias=None):
 
 
 def products(a, a_offsets, b, b_offsets, out, accumulate=False, bias=None):
-    """out[i] (M, N) = a_i b_i + bias for matrices a_i that lie a_offsets[i] bytes after the matrix a; b_i likewise."""
+    """out[i] (M, N) = a_i b_i + bias for matrices a_i that lie a_offsets[i] bytes after the matrix
+    a; b_i likewise.
+    """
     work = out.size // max(out.shape[1], 1) * max(out.shape[1], ROWS) * a.shape[1]
     bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias)
     if work < SMALL or (threads := get_num_threads()) == 1:
         _compiled()(a, a_offsets, b, b_offsets, out, accumulate, bias, 1, scratch(WORKSPACE))
         return
     with parallel_lock:
-        _compiled()(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, scratch(WORKSPACE * threads))
+        _compiled()(
+            a, a_offsets, b, b_offsets, out, accumulate, bias, threads, scratch(WORKSPACE * threads)
+        )
 
 
 _ONE_MATRIX = np.zeros(1, np.int64)
@@ -65,9 +85,16 @@ def _compiled():
     """The driver, compiled or loaded at its first use for every layout of its operands at once."""
     array, read = types.Array, functools.partial(types.Array, readonly=True, layout="A")
     signature = types.void(
-        read(types.float32, 2), read(types.int64, 1), read(types.float32, 2), read(types.int64, 1),
-        array(types.float32, 3, "A"), types.boolean, read(types.float32, 1), types.int64,
-        array(types.float32, 1, "C"))
+        read(types.float32, 2),
+        read(types.int64, 1),
+        read(types.float32, 2),
+        read(types.int64, 1),
+        array(types.float32, 3, "A"),
+        types.boolean,
+        read(types.float32, 1),
+        types.int64,
+        array(types.float32, 1, "C"),
+    )
     # cache=True does not see a change in simd.py: clear __pycache__ after one.
     return njit(signature, parallel=True, nogil=True, cache=True, error_model="numpy")(_products)
 
@@ -82,7 +109,9 @@ def _products(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, worksp
 
 @njit(error_model="numpy")
 def _share(worker, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace):
-    """One worker's rectangles: whole matrices where they divide evenly, else its part of every grid."""
+    """One worker's rectangles: whole matrices where they divide evenly, else its part of every
+    grid.
+    """
     batch, m, n = out.shape
     parts = 1 if batch % threads == 0 else threads
     row_parts, column_parts = _grid(_panels(m, ROWS), _panels(n, COLUMNS), parts)
@@ -94,15 +123,24 @@ def _share(worker, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, w
         i, part = task // parts, task % parts
         rows = _range(m, ROWS, part // column_parts, row_parts)
         columns = _range(n, COLUMNS, part % column_parts, column_parts)
-        _rectangle((_address(a) + a_offsets[i], a.strides[0], a.strides[1], m),
-                   (_address(b) + b_offsets[i], b.strides[1], b.strides[0], n),
-                   (_address(out) + i * out.strides[0], out.strides[1]),
-                   rows, columns, a.shape[1], accumulate, bias_address, room)
+        _rectangle(
+            (_address(a) + a_offsets[i], a.strides[0], a.strides[1], m),
+            (_address(b) + b_offsets[i], b.strides[1], b.strides[0], n),
+            (_address(out) + i * out.strides[0], out.strides[1]),
+            rows,
+            columns,
+            a.shape[1],
+            accumulate,
+            bias_address,
+            room,
+        )
 
 
 @njit(error_model="numpy")
 def _grid(row_panels, column_panels, parts):
-    """How many parts the rows and the columns are cut into, so that the largest rectangle takes the least time."""
+    """How many parts the rows and the columns are cut into, so that the largest rectangle takes the
+    least time.
+    """
     best, shortest = (1, 1), row_panels * column_panels * 8 + row_panels + column_panels * 2
     for rows in range(1, parts + 1):
         m, n = _panels(row_panels, rows), _panels(column_panels, parts // rows)
@@ -130,9 +168,11 @@ def _address(array):
 
 @njit(error_model="numpy")
 def _rectangle(a, b, c, rows, columns, depth, accumulate, bias, room):
-    """c[rows, columns] = a b + bias, by one thread, with nothing shared: blocks of columns, of k, of rows.
+    """c[rows, columns] = a b + bias, by one thread, with nothing shared: blocks of columns, of k,
+    of rows.
 
-    a and b are (address, bytes from line to line, bytes from k to k, lines); c is (address, bytes from row to row).
+    a and b are (address, bytes from line to line, bytes from k to k, lines); c is (address, bytes
+    from row to row).
     """
     if depth == 0:
         _rectangle_without_products(c, rows, columns, accumulate, bias)
@@ -150,12 +190,20 @@ def _rectangle(a, b, c, rows, columns, depth, accumulate, bias, room):
 
 @njit(error_model="numpy")
 def _block(a, b, c, rows, columns, ks, all_rows, add, bias, room):
-    """One block of a times one of b. The first block of rows packs b, a panel just before it is used."""
+    """One block of a times one of b. The first block of rows packs b, a panel just before it is
+    used.
+    """
     depth = ks[1] - ks[0]
-    a_room, b_room, tile = room, room + A_BLOCK * FLOAT_BYTES, room + (A_BLOCK + B_BLOCK) * FLOAT_BYTES
+    a_room, b_room, tile = (
+        room,
+        room + A_BLOCK * FLOAT_BYTES,
+        room + (A_BLOCK + B_BLOCK) * FLOAT_BYTES,
+    )
     for i in range(rows[0], rows[1], ROWS):
         _pack_rows(a_room + (i - rows[0]) // ROWS * A_PANEL * FLOAT_BYTES, a, i, ks[0], depth)
-    only = rows == all_rows  # then one place serves every panel of b, and it never leaves the nearest cache
+    only = (
+        rows == all_rows
+    )  # then one place serves every panel of b, and it never leaves the nearest cache
     for j in range(columns[0], columns[1], COLUMNS):
         panel = b_room if only else b_room + (j - columns[0]) // COLUMNS * B_PANEL * FLOAT_BYTES
         if rows[0] == all_rows[0]:
@@ -169,14 +217,20 @@ def _block(a, b, c, rows, columns, ks, all_rows, add, bias, room):
             if high == ROWS and wide == COLUMNS:
                 multiply_tile(ROWS, VECTORS, LANES, a_panel, panel, depth, place, c[1], add)
             else:
-                multiply_tile(ROWS, VECTORS, LANES, a_panel, panel, depth, tile, COLUMNS * FLOAT_BYTES, 0)
+                multiply_tile(
+                    ROWS, VECTORS, LANES, a_panel, panel, depth, tile, COLUMNS * FLOAT_BYTES, 0
+                )
                 _move(tile, place, c[1], high, wide, add)
         if bias:
-            _finish(c_column + rows[0] * c[1], c[1], rows[1] - rows[0], wide, bias + j * FLOAT_BYTES)
+            _finish(
+                c_column + rows[0] * c[1], c[1], rows[1] - rows[0], wide, bias + j * FLOAT_BYTES
+            )
 
 
 def _packer(width):
-    """A function that packs one panel; compiled once for each width, so that loops over lines unroll."""
+    """A function that packs one panel; compiled once for each width, so that loops over lines
+    unroll.
+    """
     whole = (width + LANES - 1) // LANES * LANES
 
     @njit(error_model="numpy")
@@ -191,17 +245,26 @@ def _packer(width):
         done = 0
         if k_stride == FLOAT_BYTES:
             while done + LANES <= depth:
-                copy_transposed(width, LANES, target + done * width * FLOAT_BYTES, source + done * FLOAT_BYTES,
-                                stride, there)
+                copy_transposed(
+                    width,
+                    LANES,
+                    target + done * width * FLOAT_BYTES,
+                    source + done * FLOAT_BYTES,
+                    stride,
+                    there,
+                )
                 done += LANES
         elif stride == FLOAT_BYTES and first + whole <= lines:
             while done < depth:
-                copy_row(width, LANES, target + done * width * FLOAT_BYTES, source + done * k_stride)
+                copy_row(
+                    width, LANES, target + done * width * FLOAT_BYTES, source + done * k_stride
+                )
                 done += 1
         for k in range(done, depth):
             numbers = carray(pointer(target + k * width * FLOAT_BYTES), width)
             for line in range(width):
                 numbers[line] = pointer(source + min(line, there - 1) * stride + k * k_stride)[0]
+
     return pack
 
 
@@ -234,4 +297,6 @@ def _rectangle_without_products(c, rows, columns, accumulate, bias):
     for i in range(rows[0], rows[1]):
         row = carray(pointer(c[0] + i * c[1] + columns[0] * FLOAT_BYTES), columns[1] - columns[0])
         for j in range(row.size):
-            row[j] = (row[j] if accumulate else 0) + (pointer(bias + j * FLOAT_BYTES)[0] if bias else 0)
+            row[j] = (row[j] if accumulate else 0) + (
+                pointer(bias + j * FLOAT_BYTES)[0] if bias else 0
+            )

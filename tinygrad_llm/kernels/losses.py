@@ -32,6 +32,7 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
         drows, scale = np.empty(rows.shape, np.float32), np.full(1, dy / divisor, np.float32)
         run(_backward, threads, rows, chosen, statistics, scale, drows)
         return (drows.reshape(shape),)
+
     return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32), backward
 
 

@@ -11,8 +11,8 @@ from tinygrad_llm.kernels.gemm import gemm, products
 def matmul(a, b, /):
     """y = a b;   da = dy b^T,  db = a^T dy.
 
-    Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a row on
-    the left, for a column on the right.
+    Shapes as NumPy's @: (..., M, K) times (..., K, N) gives (..., M, N), and a vector stands for a
+    row on the left, for a column on the right.
     """
     check_matmul(a, b)
     rows = a[None, :] if a.ndim == 1 else a
@@ -26,8 +26,11 @@ def matmul(a, b, /):
             dy = dy[..., None, :]
         da = _multiply(dy, columns.swapaxes(-1, -2)) if needs[0] else None
         db = _multiply(rows.swapaxes(-1, -2), dy) if needs[1] else None
-        return (da[..., 0, :] if da is not None and a.ndim == 1 else da,
-                db[..., :, 0] if db is not None and b.ndim == 1 else db)
+        return (
+            da[..., 0, :] if da is not None and a.ndim == 1 else da,
+            db[..., :, 0] if db is not None and b.ndim == 1 else db,
+        )
+
     return y, backward
 
 
@@ -50,9 +53,12 @@ def linear(x, weight, bias, /):
 
     def backward(dy, needs):
         dy_rows = dy.reshape(rows, n)
-        return (gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
-                gemm(dy_rows.T, x_rows) if needs[1] else None,
-                gemm(np.ones((1, len(dy_rows)), np.float32), dy_rows)[0] if needs[2] else None)
+        return (
+            gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
+            gemm(dy_rows.T, x_rows) if needs[1] else None,
+            gemm(np.ones((1, len(dy_rows)), np.float32), dy_rows)[0] if needs[2] else None,
+        )
+
     return y, backward
 
 
@@ -61,7 +67,9 @@ def _multiply(a, b):
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty(lead + (a.shape[-2], b.shape[-1]), np.float32)
     if y.size:
-        products(_first(a), _offsets(a, lead), _first(b), _offsets(b, lead), y.reshape(-1, *y.shape[-2:]))
+        products(
+            _first(a), _offsets(a, lead), _first(b), _offsets(b, lead), y.reshape(-1, *y.shape[-2:])
+        )
     return y
 
 
@@ -71,7 +79,9 @@ def _first(matrices):
 
 
 def _offsets(matrices, lead):
-    """Bytes from the first matrix to each of those that broadcasting to the leading axes `lead` makes."""
+    """Bytes from the first matrix to each of those that broadcasting to the leading axes `lead`
+    makes.
+    """
     strides = np.broadcast_to(matrices, lead + matrices.shape[-2:]).strides[:-2]
     offsets = np.zeros((), np.int64)
     for count, stride in zip(lead, strides):

@@ -11,7 +11,15 @@ from numpy import float32
 
 from tinygrad_llm.checks import check_norm
 from tinygrad_llm.kernels.parallel import (
-    Worker, as_line, as_table, line, number, run, share, table, threads_for,
+    Worker,
+    as_line,
+    as_table,
+    line,
+    number,
+    run,
+    share,
+    table,
+    threads_for,
 )
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
@@ -39,6 +47,7 @@ def _softmax(x, axis, logarithm):
         dx, dy = np.empty(y.shape, np.float32), np.moveaxis(dy, axis, -1)
         run(_softmax_backward, threads, logarithm, as_table(y), as_table(dy), as_table(dx))
         return (np.moveaxis(dx, -1, axis),)
+
     return np.moveaxis(y, -1, axis), backward
 
 
@@ -62,6 +71,7 @@ def rms_norm(x, weight, /, *, eps=1e-6):
 
     def backward(dy):
         return norm_backward(dy)[:2]
+
     return y, backward
 
 
@@ -74,8 +84,19 @@ def _norm(x, weight, bias, eps, centred):
     def backward(dy):
         dx = np.empty(shape, np.float32)
         sums = np.empty((2, -(-len(x) // _BLOCK), len(weight)), np.float32)
-        run(_norm_backward, threads, centred, x, weight, statistics, as_table(dy), as_table(dx), *sums)
+        run(
+            _norm_backward,
+            threads,
+            centred,
+            x,
+            weight,
+            statistics,
+            as_table(dy),
+            as_table(dx),
+            *sums,
+        )
         return dx, *sums.sum(axis=1)
+
     return y, backward
 
 

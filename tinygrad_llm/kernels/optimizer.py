@@ -10,8 +10,9 @@ from tinygrad_llm.kernels.parallel import Worker, as_line, line, part, run, shar
 _BLOCK = 8192  # numbers, whose squares are summed before those of other blocks
 
 
-def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step,
-          scale=1.0):
+def adamw(
+    weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step, scale=1.0
+):
     """w <- (1 - lr decay) w - lr m' / (sqrt(v') + eps), all in place, flat arrays of one length.
 
     g = scale * gradient;  m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2;
@@ -20,10 +21,23 @@ def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_
     """
     for x in (weights, gradients, mean, square):
         if x.dtype != np.float32 or x.shape != (weights.size,) or not x.flags.c_contiguous:
-            raise ValueError(f"adamw: needs float32 arrays of shape ({weights.size},) without "
-                             f"gaps; got {x.dtype} {x.shape} with strides {x.strides}")
-    settings = np.array([scale, 1 - beta1, beta2, 1 - beta2, 1 / math.sqrt(1 - beta2**step), eps,
-                         1 - lr * weight_decay, lr / (1 - beta1**step)], np.float32)
+            raise ValueError(
+                f"adamw: needs float32 arrays of shape ({weights.size},) without "
+                f"gaps; got {x.dtype} {x.shape} with strides {x.strides}"
+            )
+    settings = np.array(
+        [
+            scale,
+            1 - beta1,
+            beta2,
+            1 - beta2,
+            1 / math.sqrt(1 - beta2**step),
+            eps,
+            1 - lr * weight_decay,
+            lr / (1 - beta1**step),
+        ],
+        np.float32,
+    )
     run(_adamw, threads_for(weights.size), weights, gradients, mean, square, settings)
 
 
@@ -57,6 +71,6 @@ def _square_norm(arguments, worker, workers):
     first, end = share(parts.size, worker, workers)
     for i in range(first, end):
         total = float64(0)
-        for g in gradients[i * _BLOCK:(i + 1) * _BLOCK]:
+        for g in gradients[i * _BLOCK : (i + 1) * _BLOCK]:
             total += float64(g) * float64(g)
         parts[i] = total

@@ -137,17 +137,20 @@ def flag_at(address):
 def _pointer(typing, address):
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
     return types.voidptr(types.int64), generate
 
 
 @intrinsic
 def _call(typing, function, arguments, worker, workers):
     """Call the C function at an address."""
+
     def generate(context, builder, signature, values):
         kind = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT])
         function = builder.inttoptr(values[0], kind.as_pointer())
         builder.call(function, [builder.inttoptr(values[1], POINTER), *values[2:]])
         return context.get_dummy_value()
+
     return types.void(*[types.int64] * 4), generate
 
 

@@ -18,11 +18,24 @@ _LN2_HIGH = float32(0.693359375)  # short enough for its products with n to be e
 _LN2_LOW = float32(math.log(2) - 0.693359375)
 _ROUND = float32(1.5 * 2**23)  # adding it leaves no bits for a fraction
 _LOWEST, _HIGHEST = float32(-104), float32(89)  # beyond them exp is 0 and inf in float32
-_EXP = tuple(map(float32, (
-    0.00138146112, 0.00836871003, 0.0416683874, 0.166665207, 0.499999935)))
-_ERFC = tuple(map(float32, (
-    -0.000326578894, -0.00048558403, 0.00307979076, -0.00122520997, -0.0268393474,
-    0.119528867, -0.310466084, 0.59022831, -0.883394484, 1.07400691)))
+_EXP = tuple(map(float32, (0.00138146112, 0.00836871003, 0.0416683874, 0.166665207, 0.499999935)))
+_ERFC = tuple(
+    map(
+        float32,
+        (
+            -0.000326578894,
+            -0.00048558403,
+            0.00307979076,
+            -0.00122520997,
+            -0.0268393474,
+            0.119528867,
+            -0.310466084,
+            0.59022831,
+            -0.883394484,
+            1.07400691,
+        ),
+    )
+)
 _ONE, _HALF, _THREE, _SQRT_HALF = map(float32, (1, 0.5, 3, math.sqrt(0.5)))
 
 

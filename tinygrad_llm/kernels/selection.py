@@ -7,7 +7,14 @@ from numpy import float32, int64, uint32
 from tinygrad_llm.checks import check_ids, check_probability, check_seed
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import (
-    Worker, as_line, as_table, line, run, share, table, threads_for,
+    Worker,
+    as_line,
+    as_table,
+    line,
+    run,
+    share,
+    table,
+    threads_for,
 )
 
 _ZERO = float32(0)
@@ -25,6 +32,7 @@ def embedding(weight, /, *, ids):
         dweight = np.zeros(shape, np.float32)
         run(_scatter, threads_for(dy.size), flat, as_table(dy), dweight)
         return (dweight,)
+
     return np.take(weight, ids, axis=0), backward
 
 
@@ -42,6 +50,7 @@ def dropout(x, /, *, p, seed):
 
     def backward(dy):
         return (drop(dy),)
+
     return drop(x), backward
 
 
@@ -54,7 +63,9 @@ def hash_settings(p, seed):
 
 @njit(**INNER)
 def keeps(position, first, second, threshold):
-    """Whether dropout keeps the value at a flat position, a uint32, by the hash of ops/selection.py."""
+    """Whether dropout keeps the value at a flat position, a uint32, by the hash of
+    ops/selection.py.
+    """
     return _mix(_mix(position ^ first) ^ second) >= threshold
 
 

@@ -1,7 +1,9 @@
-"""Vector code that Numba cannot write itself, built with LLVM's IR builder: the heart of the matrix product.
+"""Vector code that Numba cannot write itself, built with LLVM's IR builder: the heart of the matrix
+product.
 
-Intrinsics over raw addresses (integers that count bytes): a register tile of fused multiply-adds, and the copies
-that pack its operands. LLVM legalizes vectors of any length, so this text serves SSE, AVX2, AVX-512 and NEON.
+Intrinsics over raw addresses (integers that count bytes): a register tile of fused multiply-adds,
+and the copies that pack its operands. LLVM legalizes vectors of any length, so this text serves
+SSE, AVX2, AVX-512 and NEON.
 """
 
 import llvmlite.binding as llvm
@@ -16,7 +18,8 @@ VECTORS = 2  # in a row of the tile
 
 
 def host_tile(features):
-    """(lanes, rows): float32 numbers in a vector register of a host with these LLVM features, rows of its tile.
+    """(lanes, rows): float32 numbers in a vector register of a host with these LLVM features, rows
+    of its tile.
 
     The sums, VECTORS of them a row, stay in registers: 12 of 16, or 24 of 32.
     """
@@ -33,7 +36,8 @@ COLUMNS = VECTORS * LANES
 
 @intrinsic(prefer_literal=True)
 def multiply_tile(typing, rows, vectors, lanes, a, b, depth, c, c_stride, add):
-    """c = a^T b, or c += a^T b where `add` is not 0; c has rows x (vectors lanes) numbers, c_stride bytes a row.
+    """c = a^T b, or c += a^T b where `add` is not 0; c has rows x (vectors lanes) numbers, c_stride
+    bytes a row.
 
     a (depth, rows) and b (depth, vectors lanes) are contiguous, depth >= 1.
     """
@@ -42,16 +46,20 @@ def multiply_tile(typing, rows, vectors, lanes, a, b, depth, c, c_stride, add):
     def generate(context, builder, signature, arguments):
         _multiply_tile(builder, *tile, *arguments[3:])
         return context.get_dummy_value()
+
     return types.void(rows, vectors, lanes, *[types.intp] * 6), generate
 
 
 @intrinsic
 def pointer(typing, address):
-    """The address as a pointer to float32 numbers: `pointer(x)[0]`, or an array by `numba.carray(pointer(x), n)`."""
+    """The address as a pointer to float32 numbers: `pointer(x)[0]`, or an array by
+    `numba.carray(pointer(x), n)`.
+    """
     kind = types.CPointer(types.float32)
 
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
     return kind(types.intp), generate
 
 
@@ -70,8 +78,10 @@ def _multiply_tile(builder, rows, vectors, lanes, a, b, depth, c, c_stride, add)
     new = []
     for row in range(rows):
         number = _spread(builder, _load(builder, FLOAT, a, k, rows, row), vector)
-        new += [_multiply_add(builder, number, column, sums[row * vectors + v])
-                for v, column in enumerate(columns)]
+        new += [
+            _multiply_add(builder, number, column, sums[row * vectors + v])
+            for v, column in enumerate(columns)
+        ]
     k_next = builder.add(k, INT(1))
     for phi, value in zip(phis, [k_next, *new]):
         phi.add_incoming(value, loop)
@@ -82,8 +92,11 @@ def _multiply_tile(builder, rows, vectors, lanes, a, b, depth, c, c_stride, add)
 
 
 def _store_tile(builder, vector, c_rows, sums, add):
-    places = [builder.add(row, INT(v * vector.count * FLOAT_BYTES))
-              for row in c_rows for v in range(len(sums) // len(c_rows))]
+    places = [
+        builder.add(row, INT(v * vector.count * FLOAT_BYTES))
+        for row in c_rows
+        for v in range(len(sums) // len(c_rows))
+    ]
     with builder.if_else(builder.icmp_signed("!=", add, INT(0))) as (then, otherwise):
         with then:
             for place, value in zip(places, sums):
@@ -95,7 +108,9 @@ def _store_tile(builder, vector, c_rows, sums, add):
 
 @intrinsic(prefer_literal=True)
 def copy_row(typing, width, lanes, target, source):
-    """target[:width] = source[:width], in whole vectors: up to lanes - 1 numbers beyond the width are copied too."""
+    """target[:width] = source[:width], in whole vectors: up to lanes - 1 numbers beyond the width
+    are copied too.
+    """
     count = -(-width.literal_value // lanes.literal_value)
     step = lanes.literal_value * FLOAT_BYTES
 
@@ -106,14 +121,17 @@ def copy_row(typing, width, lanes, target, source):
         for i, value in enumerate(values):
             _store(builder, value, builder.add(target, INT(i * step)))
         return context.get_dummy_value()
+
     return types.void(width, lanes, types.intp, types.intp), generate
 
 
 @intrinsic(prefer_literal=True)
 def copy_transposed(typing, width, lanes, target, source, stride, rows):
-    """target (lanes, width) = transpose of source (rows, lanes), whose rows are `stride` bytes apart; rows <= width.
+    """target (lanes, width) = transpose of source (rows, lanes), whose rows are `stride` bytes
+    apart; rows <= width.
 
-    Rows that the source does not have repeat its last one. Up to lanes - 1 numbers beyond the target are written.
+    Rows that the source does not have repeat its last one. Up to lanes - 1 numbers beyond the
+    target are written.
     """
     width_, lanes_ = width.literal_value, lanes.literal_value
 
@@ -128,21 +146,27 @@ def copy_transposed(typing, width, lanes, target, source, stride, rows):
                 if row < width_:
                     there = builder.icmp_signed("<", INT(row), rows)
                     index = builder.select(there, INT(row), last)
-                    vectors.append(_load(builder, vector, builder.add(source, builder.mul(index, stride))))
+                    vectors.append(
+                        _load(builder, vector, builder.add(source, builder.mul(index, stride)))
+                    )
                 else:
                     vectors.append(ir.Constant(vector, ir.Undefined))
             blocks.append(_transpose(builder, vectors))
-        # Row by row of the target, so that what one row writes beyond its width the next one overwrites.
+        # Row by row of the target, so that what one row writes beyond its width the next one
+        # overwrites.
         for row in range(lanes_):
             for i, block in enumerate(blocks):
                 place = INT((row * width_ + i * lanes_) * FLOAT_BYTES)
                 _store(builder, block[row], builder.add(target, place))
         return context.get_dummy_value()
+
     return types.void(width, lanes, *[types.intp] * 4), generate
 
 
 def _transpose(builder, vectors):
-    """The vectors of a square block's columns from those of its rows: exchange halves, then quarters, and so on."""
+    """The vectors of a square block's columns from those of its rows: exchange halves, then
+    quarters, and so on.
+    """
     vectors, half = list(vectors), len(vectors) // 2
     lanes = range(len(vectors))
     while half:
@@ -166,7 +190,9 @@ def _spread(builder, number, vector):
 
 
 def _multiply_add(builder, x, y, z):
-    """x y + z in one rounding where the host has the instruction (llvm.fma would call a library where not)."""
+    """x y + z in one rounding where the host has the instruction (llvm.fma would call a library
+    where not).
+    """
     kind = ir.FunctionType(x.type, [x.type] * 3)
     name = f"llvm.fmuladd.v{x.type.count}f32"
     return builder.call(get_or_insert_function(builder.module, kind, name), [x, y, z])
@@ -187,4 +213,6 @@ def _store(builder, value, address):
 def _prefetch(builder, address):
     kind = ir.FunctionType(ir.VoidType(), [POINTER] + [ir.IntType(32)] * 3)
     function = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.inttoptr(address, POINTER)] + [ir.IntType(32)(n) for n in (1, 3, 1)])
+    builder.call(
+        function, [builder.inttoptr(address, POINTER)] + [ir.IntType(32)(n) for n in (1, 3, 1)]
+    )

@@ -1,6 +1,7 @@
 """One setting for the number of threads, and one lock around parallel kernels.
 
-Numba has several threading layers; starting a parallel region costs about 4 us on `omp` and 150 us on `workqueue`.
+Numba has several threading layers; starting a parallel region costs about 4 us on `omp` and 150 us
+on `workqueue`.
 """
 
 import os
@@ -11,11 +12,14 @@ from threadpoolctl import threadpool_limits
 
 from tinygrad_llm.errors import InputError
 
-# Parallel kernels of two Python threads at once would share the cores badly, and abort on `workqueue`.
+# Parallel kernels of two Python threads at once would share the cores badly, and abort on
+# `workqueue`.
 parallel_lock = threading.Lock()
 
-# A thread that waits spins for some 10 us, then sleeps. By default it spins for a millisecond and more, which
-# on a machine with other work takes the core from the thread it waits for: steps were 2 to 6 times slower.
+# A thread that waits spins for some 10 us, then sleeps. By default it spins for a millisecond and
+# more, which
+# on a machine with other work takes the core from the thread it waits for: steps were 2 to 6 times
+# slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 _limit = numba.config.NUMBA_NUM_THREADS
@@ -25,15 +29,19 @@ def set_num_threads(n):
     """Let kernels and BLAS use `n` threads each, in every Python thread of this process."""
     global _limit
     if not 1 <= n <= numba.config.NUMBA_NUM_THREADS:
-        raise InputError(f"threads must be from 1 to {numba.config.NUMBA_NUM_THREADS}, "
-                         f"the cores this process may use; got {n}")
+        raise InputError(
+            f"threads must be from 1 to {numba.config.NUMBA_NUM_THREADS}, "
+            f"the cores this process may use; got {n}"
+        )
     _limit = n
     numba.set_num_threads(n)
     threadpool_limits(n)
 
 
 def get_num_threads():
-    """The threads a parallel kernel may use: ours, or fewer where this Python thread asked Numba for fewer."""
+    """The threads a parallel kernel may use: ours, or fewer where this Python thread asked Numba
+    for fewer.
+    """
     return min(_limit, numba.get_num_threads())
 
 

@@ -34,48 +34,58 @@ class _VectorModel(models.PrimitiveModel):
 @intrinsic
 def load(typing, address):
     """The COLUMNS numbers from an address on."""
+
     def generate(context, builder, signature, arguments):
         place = builder.inttoptr(arguments[0], POINTER)
         return builder.load(place, align=FLOAT_BYTES, typ=_REGISTER)
+
     return VECTOR(types.intp), generate
 
 
 @intrinsic
 def store(typing, vector, address):
     """Write the numbers to an address and those behind it."""
+
     def generate(context, builder, signature, arguments):
         vector, address = arguments
         builder.store(vector, builder.inttoptr(address, POINTER), align=FLOAT_BYTES)
         return context.get_dummy_value()
+
     return types.void(VECTOR, types.intp), generate
 
 
 @intrinsic
 def spread(typing, number):
     """A vector of one number."""
+
     def generate(context, builder, signature, arguments):
         return _spread(builder, arguments[0])
+
     return VECTOR(types.float32), generate
 
 
 @intrinsic
 def larger(typing, a, b):
     """The larger of a and b; NaN if one is NaN."""
+
     def generate(context, builder, signature, arguments):
         kind = arguments[0].type
         name = f"llvm.maximum.v{COLUMNS}f32" if kind == _REGISTER else "llvm.maximum.f32"
         function = ir.FunctionType(kind, [kind] * 2)
         return builder.call(get_or_insert_function(builder.module, function, name), arguments)
+
     return a(a, a), generate
 
 
 @intrinsic
 def clamp(typing, x, low, high):
     """x moved into [low, high], which are numbers; NaN stays NaN."""
+
     def generate(context, builder, signature, arguments):
         x, low, high = _alike(builder, *arguments)
         x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
         return builder.select(builder.fcmp_ordered(">", x, high), high, x)
+
     return x(x, types.float32, types.float32), generate
 
 
@@ -85,6 +95,7 @@ def scale_by_power(typing, x, shifted):
 
     In two steps, because n may be outside the exponents that a float32 has.
     """
+
     def generate(context, builder, signature, arguments):
         x, shifted = arguments
         kind = ir.VectorType(_INT, COLUMNS) if x.type == _REGISTER else _INT
@@ -95,15 +106,18 @@ def scale_by_power(typing, x, shifted):
             power = builder.shl(biased, _constant(kind, 23))
             x = builder.fmul(x, builder.bitcast(power, x.type))
         return x
+
     return x(x, x), generate
 
 
 def _arithmetic(symbol, instruction):
     """Let `symbol` work on vectors."""
+
     @intrinsic
     def compute(typing, a, b):
         def generate(context, builder, signature, arguments):
             return getattr(builder, instruction)(*_alike(builder, *arguments))
+
         return VECTOR(a, b), generate
 
     @overload(symbol)
@@ -112,8 +126,12 @@ def _arithmetic(symbol, instruction):
             return lambda a, b: compute(a, b)
 
 
-for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"),
-                              (operator.mul, "fmul"), (operator.truediv, "fdiv")):
+for _symbol, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
     _arithmetic(_symbol, _instruction)
 
 

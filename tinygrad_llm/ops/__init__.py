@@ -1,16 +1,24 @@
 """The table of operations: each name once, each a function of arrays that returns (y, backward)."""
 
 from tinygrad_llm.ops import (
-    activations, attention, elementwise, losses, matmul, normalize, reductions, selection, shapes,
+    activations,
+    attention,
+    elementwise,
+    losses,
+    matmul,
+    normalize,
+    reductions,
+    selection,
+    shapes,
 )
 
 _NAMES = {
     elementwise: "add subtract multiply divide power negative exp log sqrt abs clip "
-                 "maximum minimum",
+    "maximum minimum",
     activations: "relu sigmoid tanh silu gelu",
     reductions: "sum mean var max min",
     shapes: "reshape transpose permute squeeze unsqueeze broadcast_to concatenate stack "
-            "split getitem",
+    "split getitem",
     selection: "where masked_fill embedding dropout",
     matmul: "matmul linear",
     normalize: "softmax log_softmax layer_norm rms_norm",

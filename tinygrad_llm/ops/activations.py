@@ -18,6 +18,7 @@ def relu(x, /):
 
     def backward(dy):
         return (dy * (y > 0),)
+
     return y, backward
 
 
@@ -27,6 +28,7 @@ def sigmoid(x, /):
 
     def backward(dy):
         return (dy * y * (1 - y),)
+
     return y, backward
 
 
@@ -36,6 +38,7 @@ def tanh(x, /):
 
     def backward(dy):
         return (dy * (1 - y * y),)
+
     return y, backward
 
 
@@ -45,6 +48,7 @@ def silu(x, /):
 
     def backward(dy):
         return (dy * s * (1 + x * (1 - s)),)
+
     return x * s, backward
 
 
@@ -63,6 +67,7 @@ def gelu(x, /, *, approximate="none"):
     def backward(dy):
         density = np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
         return (dy * (cumulative + x * density),)
+
     return x * cumulative, backward
 
 
@@ -73,6 +78,7 @@ def _gelu_tanh(x):
     def backward(dy):
         du = scale * (1 + 3 * 0.044715 * x * x)
         return (dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * du),)
+
     return 0.5 * x * (1 + t), backward
 
 

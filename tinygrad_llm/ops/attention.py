@@ -12,8 +12,9 @@ from tinygrad_llm.checks import check_attention
 from tinygrad_llm.ops.selection import keep
 
 
-def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0,
-                                 seed=0, scale=None):
+def scaled_dot_product_attention(
+    q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=None
+):
     """y = W v, W = softmax(scale q k^T) over the keys that are allowed;   with dW = dy v^T:
 
     dS = scale W (dW - sum_s W dW),  dq = dS k,  dk = dS^T q,  dv = W^T dy.
@@ -40,6 +41,7 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
             dq = dscores @ k_all if needs[0] else None
             dk = _sum_groups(dscores.swapaxes(-1, -2) @ q, groups) if needs[1] else None
         return dq, dk, dv
+
     return (weights * kept) @ v_all, backward
 
 

@@ -8,22 +8,28 @@ import numpy as np
 
 def add(a, b, /):
     """y = a + b;   da = dy,  db = dy."""
+
     def backward(dy):
         return dy, dy
+
     return a + b, backward
 
 
 def subtract(a, b, /):
     """y = a - b;   da = dy,  db = -dy."""
+
     def backward(dy, needs):
         return dy, -dy if needs[1] else None
+
     return a - b, backward
 
 
 def multiply(a, b, /):
     """y = a b;   da = b dy,  db = a dy."""
+
     def backward(dy, needs):
         return dy * b if needs[0] else None, dy * a if needs[1] else None
+
     return a * b, backward
 
 
@@ -33,12 +39,13 @@ def divide(a, b, /):
 
     def backward(dy, needs):
         return dy / b if needs[0] else None, -dy * y / b if needs[1] else None
+
     return y, backward
 
 
 def power(a, b, /):
     """y = a^b;   da = b a^(b-1) dy,  db = y log(a) dy; da is 0 where b = 0, db where a = 0 <= b."""
-    y = a ** b
+    y = a**b
 
     def backward(dy, needs):
         base, exponent = np.asarray(a, y.dtype), np.asarray(b, y.dtype)
@@ -48,13 +55,16 @@ def power(a, b, /):
         if needs[1]:
             db = dy * y * np.log(np.where((base == 0) & (exponent >= 0), 1, base))
         return da, db
+
     return y, backward
 
 
 def negative(x, /):
     """y = -x;   dx = -dy."""
+
     def backward(dy):
         return (-dy,)
+
     return -x, backward
 
 
@@ -64,13 +74,16 @@ def exp(x, /):
 
     def backward(dy):
         return (dy * y,)
+
     return y, backward
 
 
 def log(x, /):
     """y = log x, to base e;   dx = dy / x."""
+
     def backward(dy):
         return (dy / x,)
+
     return np.log(x), backward
 
 
@@ -80,13 +93,16 @@ def sqrt(x, /):
 
     def backward(dy):
         return (dy * 0.5 / y,)
+
     return y, backward
 
 
 def abs(x, /):
     """y = |x|;   dx = sign(x) dy, and 0 at 0."""
+
     def backward(dy):
         return (dy * np.sign(x),)
+
     return np.abs(x), backward
 
 
@@ -102,20 +118,25 @@ def clip(x, /, *, min=None, max=None):
         if max is not None:
             inside &= x <= max
         return (dy * inside,)
+
     return np.clip(x, min, max), backward
 
 
 def maximum(a, b, /):
     """y = the larger of a and b;   dy goes to it, or half to each where they are equal."""
+
     def backward(dy):
         share = np.where(a == b, 0.5, a > b).astype(dy.dtype)
         return dy * share, dy * (1 - share)
+
     return np.maximum(a, b), backward
 
 
 def minimum(a, b, /):
     """y = the smaller of a and b;   dy goes to it, or half to each where they are equal."""
+
     def backward(dy):
         share = np.where(a == b, 0.5, a < b).astype(dy.dtype)
         return dy * share, dy * (1 - share)
+
     return np.minimum(a, b), backward

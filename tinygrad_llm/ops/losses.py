@@ -28,17 +28,21 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
         drows = np.zeros((len(counts), shape[-1]), gradient.dtype)
         drows[index] = gradient * (dy * (1 / divisor))
         return (drows.reshape(shape),)
+
     return np.asarray(y, logits.dtype), backward
 
 
 def mse_loss(a, b, /):
     """y = mean (a - b)^2;   da = 2 (a - b) dy / n,  db = -da. Equal shapes."""
     if np.shape(a) != np.shape(b) or np.size(a) == 0:
-        raise ValueError(f"mse_loss: shapes {np.shape(a)} and {np.shape(b)}; it needs two equal "
-                         "shapes with at least one value")
+        raise ValueError(
+            f"mse_loss: shapes {np.shape(a)} and {np.shape(b)}; it needs two equal "
+            "shapes with at least one value"
+        )
     difference = a - b
 
     def backward(dy):
         da = difference * (dy * (2 / difference.size))
         return da, -da
+
     return np.mean(difference * difference), backward

@@ -25,6 +25,7 @@ def matmul(a, b, /):
         if db is not None and b.ndim == 1:
             db = db[..., :, 0]
         return da, db
+
     return y, backward
 
 
@@ -50,7 +51,10 @@ def linear(x, weight, bias, /):
     def backward(dy, needs):
         rows = math.prod(dy.shape[:-1])  # -1 would be ambiguous where K or N is 0
         dy_rows = dy.reshape(rows, dy.shape[-1])
-        return (dy @ weight if needs[0] else None,
-                dy_rows.T @ x.reshape(rows, x.shape[-1]) if needs[1] else None,
-                np.sum(dy_rows, axis=0) if needs[2] else None)
+        return (
+            dy @ weight if needs[0] else None,
+            dy_rows.T @ x.reshape(rows, x.shape[-1]) if needs[1] else None,
+            np.sum(dy_rows, axis=0) if needs[2] else None,
+        )
+
     return y, backward

@@ -12,6 +12,7 @@ def softmax(x, /, *, axis=-1):
 
     def backward(dy):
         return (y * (dy - np.sum(y * dy, axis=axis, keepdims=True)),)
+
     return y, backward
 
 
@@ -23,6 +24,7 @@ def log_softmax(x, /, *, axis=-1):
 
     def backward(dy):
         return (dy - np.exp(y) * np.sum(dy, axis=axis, keepdims=True),)
+
     return y, backward
 
 
@@ -44,6 +46,7 @@ def layer_norm(x, weight, bias, /, *, eps=1e-5):
             dx = g - _mean(g) - n * _mean(g * n)
             dx *= inverse
         return (dx, _sum_rows(dy * n) if needs[1] else None, _sum_rows(dy) if needs[2] else None)
+
     y = n * weight
     return y if bias is None else y + bias, backward
 
@@ -64,6 +67,7 @@ def rms_norm(x, weight, /, *, eps=1e-6):
             g = dy * weight
             dx = (g - n * _mean(g * n)) * inverse
         return dx, _sum_rows(dy * n) if needs[1] else None
+
     return n * weight, backward
 
 

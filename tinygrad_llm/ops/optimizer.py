@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 
-def adamw(weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step,
-          scale=1.0):
+def adamw(
+    weights, gradients, mean, square, /, *, lr, beta1, beta2, eps, weight_decay, step, scale=1.0
+):
     """w <- (1 - lr decay) w - lr m' / (sqrt(v') + eps), all in place, flat arrays of one length.
 
     g = scale * gradient (clipping);  m <- beta1 m + (1 - beta1) g,  m' = m / (1 - beta1^step);

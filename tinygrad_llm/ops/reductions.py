@@ -15,6 +15,7 @@ def sum(x, /, *, axis=None, keepdims=False):
 
     def backward(dy):
         return (np.broadcast_to(_restore(dy, shape, axis, keepdims), shape),)
+
     return np.sum(x, axis=axis, keepdims=keepdims), backward
 
 
@@ -26,6 +27,7 @@ def mean(x, /, *, axis=None, keepdims=False):
 
     def backward(dy):
         return (np.broadcast_to(_restore(dy, shape, axis, keepdims) * (1 / n), shape),)
+
     return np.mean(x, axis=axis, keepdims=keepdims), backward
 
 
@@ -36,12 +38,14 @@ def var(x, /, *, axis=None, correction=1, keepdims=False):
     """
     n = _count(x, axis)
     if n <= correction:
-        raise ValueError(f"var over {n} values with correction={correction} divides by "
-                         f"{n - correction}")
+        raise ValueError(
+            f"var over {n} values with correction={correction} divides by {n - correction}"
+        )
     centred = x - np.mean(x, axis=axis, keepdims=True)
 
     def backward(dy):
         return (centred * (_restore(dy, centred.shape, axis, keepdims) * (2 / (n - correction))),)
+
     y = np.sum(centred * centred, axis=axis, keepdims=keepdims) * (1 / (n - correction))
     return y, backward
 
@@ -65,6 +69,7 @@ def _extreme(x, reduce, axis, keepdims):
         chosen = (x == y).astype(dy.dtype)
         shares = chosen / np.sum(chosen, axis=axis, keepdims=True)
         return (shares * _restore(dy, x.shape, axis, keepdims),)
+
     return y if keepdims else reduce(x, axis=axis), backward
 
 

@@ -9,17 +9,23 @@ from tinygrad_llm.checks import check_ids, check_probability, check_seed
 
 def where(a, b, /, *, condition):
     """y = a where the condition holds, else b;   da = dy where it holds, db = dy where not."""
+
     def backward(dy, needs):
         zero = np.zeros((), dy.dtype)
-        return (np.where(condition, dy, zero) if needs[0] else None,
-                np.where(condition, zero, dy) if needs[1] else None)
+        return (
+            np.where(condition, dy, zero) if needs[0] else None,
+            np.where(condition, zero, dy) if needs[1] else None,
+        )
+
     return np.where(condition, a, b), backward
 
 
 def masked_fill(x, /, *, mask, value):
     """y = `value` where the mask is true, else x;   dx = dy where the mask is false."""
+
     def backward(dy):
         return (np.where(mask, np.zeros((), dy.dtype), dy),)
+
     return np.where(mask, np.asarray(value, x.dtype), x), backward
 
 
@@ -34,6 +40,7 @@ def embedding(weight, /, *, ids):
         dweight = np.zeros(weight.shape, dy.dtype)
         np.add.at(dweight, ids, dy)
         return (dweight,)
+
     return weight[ids], backward
 
 
@@ -47,6 +54,7 @@ def dropout(x, /, *, p, seed):
 
     def backward(dy):
         return (dy * (keep(dy.shape, p=p, seed=seed) * scale),)
+
     return x * (keep(x.shape, p=p, seed=seed) * scale), backward
 
 

@@ -13,13 +13,16 @@ def reshape(x, /, *, shape):
 
     def backward(dy):
         return (dy.reshape(before),)
+
     return x.reshape(shape), backward
 
 
 def transpose(x, /, *, axis0, axis1):
     """y = x with two axes swapped;   dx = dy with the same two swapped."""
+
     def backward(dy):
         return (dy.swapaxes(axis0, axis1),)
+
     return x.swapaxes(axis0, axis1), backward
 
 
@@ -32,6 +35,7 @@ def permute(x, /, *, axes):
 
     def backward(dy):
         return (dy.transpose(inverse),)
+
     return x.transpose(order), backward
 
 
@@ -44,6 +48,7 @@ def squeeze(x, /, *, axis=None):
 
     def backward(dy):
         return (dy.reshape(before),)
+
     return np.squeeze(x, axis), backward
 
 
@@ -53,13 +58,16 @@ def unsqueeze(x, /, *, axis):
 
     def backward(dy):
         return (dy.reshape(before),)
+
     return np.expand_dims(x, axis), backward
 
 
 def broadcast_to(x, /, *, shape):
     """y = x repeated to `shape`, NumPy's rule;   dx = dy, which the tape sums."""
+
     def backward(dy):
         return (dy,)
+
     return np.broadcast_to(x, shape), backward
 
 
@@ -70,6 +78,7 @@ def concatenate(*arrays, axis=0):
 
     def backward(dy):
         return np.split(dy, ends, axis)
+
     return y, backward
 
 
@@ -81,6 +90,7 @@ def stack(*arrays, axis=0):
 
     def backward(dy):
         return tuple(np.moveaxis(dy, axis, 0))
+
     return y, backward
 
 
@@ -99,6 +109,7 @@ def split(x, /, *, sizes, axis=0):
 
     def backward(dys):
         return (np.concatenate(dys, axis),)
+
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis)), backward
 
 
@@ -113,10 +124,16 @@ def getitem(x, /, *, index):
         else:
             np.add.at(dx, index, dy)  # an entry that was read twice gets both gradients
         return (dx,)
+
     return x[index], backward
 
 
 def _is_basic(index):
     parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, (int, np.integer, slice))
-               and not isinstance(p, bool) for p in parts)
+    return all(
+        p is None
+        or p is Ellipsis
+        or isinstance(p, (int, np.integer, slice))
+        and not isinstance(p, bool)
+        for p in parts
+    )
