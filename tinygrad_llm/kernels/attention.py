@@ -20,8 +20,9 @@ _CHEAP = 16  # products of numbers that cost as much as another kernel's work on
 _NO_MASK = 0
 
 
-def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0,
-                                 seed=0, scale=None):
+def scaled_dot_product_attention(
+    q, k, v, /, *, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=None
+):
     """y = W v, W = softmax(scale q k^T) over the keys that are allowed;   with dW = dy v^T:
 
     dS = scale W (dW - sum_s W dW),  dq = dS k,  dk = dS^T q,  dv = W^T dy;  sum_s W dW = dy y.
@@ -32,21 +33,44 @@ def scaled_dot_product_attention(q, k, v, /, *, mask=None, is_causal=False, drop
     q, k, v = map(_without_gaps, (q, k, v))
     (b, h, t, d), (g, s) = q.shape, k.shape[1:3]
     scale = 1 / math.sqrt(max(d, 1)) if scale is None else scale
-    sizes = np.array([b, h, h // g, t, s, d, is_causal, mask is not None, dropout_p > 0,
-                      *hash_settings(dropout_p, seed)])
+    sizes = np.array(
+        [
+            b,
+            h,
+            h // g,
+            t,
+            s,
+            d,
+            is_causal,
+            mask is not None,
+            dropout_p > 0,
+            *hash_settings(dropout_p, seed),
+        ]
+    )
     scales = np.array([scale, 1 / (1 - dropout_p)], np.float32)
     mask = _NO_MASK if mask is None else np.broadcast_to(mask, (b, h, t, s))
     y, statistics = _heads_inside(q.shape), np.empty((b, h, t, 2), np.float32)
     inputs = sizes, scales, q, k, v, mask, y, statistics
     threads = threads_for(q.size * s // _CHEAP)
-    run(attention_forward.heads, threads, *inputs,
-        *_workspace(attention_forward.sizes(s, d), threads))
+    run(
+        attention_forward.heads,
+        threads,
+        *inputs,
+        *_workspace(attention_forward.sizes(s, d), threads),
+    )
 
     def backward(dy):
         gradients = _gradients(q.shape, k.shape)
-        run(attention_backward.heads, threads, *inputs, _without_gaps(dy), *gradients,
-            *_workspace(attention_backward.sizes(t, d), threads))
+        run(
+            attention_backward.heads,
+            threads,
+            *inputs,
+            _without_gaps(dy),
+            *gradients,
+            *_workspace(attention_backward.sizes(t, d), threads),
+        )
         return gradients
+
     return y, backward
 
 
@@ -73,7 +97,9 @@ def _gradients(q_shape, k_shape):
 
 
 def _workspace(sizes, threads):
-    """Scratch memory with places of these sizes for each thread; offsets in bytes, then their sum."""
+    """Scratch memory with places of these sizes for each thread; offsets in bytes, then their
+    sum.
+    """
     whole_lines = (-(-size * FLOAT_BYTES // ALIGNMENT) * ALIGNMENT for size in sizes)
     places = [0, *itertools.accumulate(whole_lines)]
     return scratch(places[-1] // FLOAT_BYTES * threads), np.array(places)

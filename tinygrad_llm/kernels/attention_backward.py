@@ -8,9 +8,27 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, SLACK, TILE_ROW, first_query, keep_factor, keys_seen, masked_out,
-    numbers_at, pack_columns, pack_columns_wide, pack_rows, pack_rows_wide, pack_square,
-    packed_size, places_of, problem_of, product, transpose, whole,
+    COLUMNS,
+    FLOAT_BYTES,
+    ROWS,
+    SLACK,
+    TILE_ROW,
+    first_query,
+    keep_factor,
+    keys_seen,
+    masked_out,
+    numbers_at,
+    pack_columns,
+    pack_columns_wide,
+    pack_rows,
+    pack_rows_wide,
+    pack_square,
+    packed_size,
+    places_of,
+    problem_of,
+    product,
+    transpose,
+    whole,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
@@ -31,9 +49,22 @@ def sizes(queries, width):
     """Numbers of scratch memory that one thread needs at each place."""
     rows, columns = packed_size(queries, width), packed_size(width, queries)
     tall, wide = width + ROWS, width + COLUMNS
-    return [rows, rows, columns, columns, (queries + ROWS) * wide, queries,
-            width * _KEYS, width * _KEYS, wide * _KEYS, tall * _KEYS, tall * _KEYS,
-            _QUERIES * COLUMNS, _QUERIES * COLUMNS, _QUERIES // ROWS * _SQUARES]
+    return [
+        rows,
+        rows,
+        columns,
+        columns,
+        (queries + ROWS) * wide,
+        queries,
+        width * _KEYS,
+        width * _KEYS,
+        wide * _KEYS,
+        tall * _KEYS,
+        tall * _KEYS,
+        _QUERIES * COLUMNS,
+        _QUERIES * COLUMNS,
+        _QUERIES // ROWS * _SQUARES,
+    ]
 
 
 @Worker
@@ -127,8 +158,12 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
     t = t + above
     for r in range(0, count, ROWS):
         rows, panel = (t + r) * width * FLOAT_BYTES, c * width * FLOAT_BYTES
-        product(room[_Q_ROWS] + rows, room[_K_ROWS] + panel, width, weights + r * TILE_ROW, TILE_ROW, 0)
-        product(room[_DY_ROWS] + rows, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0)
+        product(
+            room[_Q_ROWS] + rows, room[_K_ROWS] + panel, width, weights + r * TILE_ROW, TILE_ROW, 0
+        )
+        product(
+            room[_DY_ROWS] + rows, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0
+        )
     _softmax(problem, weights, statistics, t, count)
     _mask(problem, pointer(weights), mask, t, s + c, count)
     delta = pointer(room[_DELTA] + t * FLOAT_BYTES)

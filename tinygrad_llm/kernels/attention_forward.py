@@ -9,8 +9,22 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.attention_tiles import (
-    COLUMNS, FLOAT_BYTES, ROWS, TILE_ROW, keep_factor, keys_seen, masked_out, numbers_at,
-    pack_columns, pack_rows, pack_rows_wide, packed_size, places_of, problem_of, product, transpose,
+    COLUMNS,
+    FLOAT_BYTES,
+    ROWS,
+    TILE_ROW,
+    keep_factor,
+    keys_seen,
+    masked_out,
+    numbers_at,
+    pack_columns,
+    pack_rows,
+    pack_rows_wide,
+    packed_size,
+    places_of,
+    problem_of,
+    product,
+    transpose,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
@@ -26,8 +40,14 @@ _K, _V, _Q, _WEIGHTS, _TOTALS, _OUTPUT = range(6)
 
 def sizes(keys, width):
     """Numbers of scratch memory that one thread needs at each place."""
-    return [packed_size(keys, width), packed_size(width, keys), width * COLUMNS,
-            (keys + ROWS) * COLUMNS, 2 * COLUMNS, (width + ROWS) * COLUMNS]
+    return [
+        packed_size(keys, width),
+        packed_size(width, keys),
+        width * COLUMNS,
+        (keys + ROWS) * COLUMNS,
+        2 * COLUMNS,
+        (width + ROWS) * COLUMNS,
+    ]
 
 
 @Worker
@@ -76,7 +96,9 @@ def _attend(problem, q, mask, room, head, t):
         depth = min(_KEYS, seen - s)
         for d in range(0, width, ROWS):
             values = room[_V] + (d * problem.keys + s * ROWS) * FLOAT_BYTES
-            product(values, weights + s * TILE_ROW, depth, room[_OUTPUT] + d * TILE_ROW, TILE_ROW, s > 0)
+            product(
+                values, weights + s * TILE_ROW, depth, room[_OUTPUT] + d * TILE_ROW, TILE_ROW, s > 0
+            )
 
 
 @njit(**INNER)

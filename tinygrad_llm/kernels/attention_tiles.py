@@ -15,7 +15,13 @@ from tinygrad_llm.kernels.gemm import _pack_columns, _pack_rows
 from tinygrad_llm.kernels.parallel import flag_at, line, number
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
-    COLUMNS, FLOAT_BYTES, LANES, ROWS, VECTORS, multiply_tile, pointer,
+    COLUMNS,
+    FLOAT_BYTES,
+    LANES,
+    ROWS,
+    VECTORS,
+    multiply_tile,
+    pointer,
 )
 
 SLACK = 16  # numbers that packing may write beyond the last panel
@@ -23,7 +29,9 @@ TILE_ROW = COLUMNS * FLOAT_BYTES
 
 
 class Problem(NamedTuple):
-    """Sizes and settings. Dropout keeps what hashes, with (first, second), to `threshold` or more."""
+    """Sizes and settings. Dropout keeps what hashes, with (first, second), to `threshold` or
+    more.
+    """
 
     batch: int
     heads: int
@@ -45,8 +53,22 @@ class Problem(NamedTuple):
 def problem_of(arguments):
     """The Problem from a worker's first two arguments: integers and flags, then float32 numbers."""
     n, x = line(arguments, 0, int64), line(arguments, 1, float32)
-    return Problem(n[0], n[1], n[2], n[3], n[4], n[5], n[6] != 0, n[7] != 0, n[8] != 0,
-                   uint32(n[9]), uint32(n[10]), uint32(n[11]), x[0], x[1])
+    return Problem(
+        n[0],
+        n[1],
+        n[2],
+        n[3],
+        n[4],
+        n[5],
+        n[6] != 0,
+        n[7] != 0,
+        n[8] != 0,
+        uint32(n[9]),
+        uint32(n[10]),
+        uint32(n[11]),
+        x[0],
+        x[1],
+    )
 
 
 @njit(**INNER)
@@ -94,7 +116,9 @@ def pack_columns_wide(target, matrix, first, width, start, count):
 
 @njit(**INNER)
 def pack_square(target, source, count):
-    """target (COLUMNS, ROWS) = transpose of source (ROWS, COLUMNS), whose first `count` rows exist."""
+    """target (COLUMNS, ROWS) = transpose of source (ROWS, COLUMNS), whose first `count` rows
+    exist.
+    """
     _pack_rows(target, (source, TILE_ROW, FLOAT_BYTES, count), 0, 0, COLUMNS)
 
 
