@@ -1,7 +1,7 @@
 """Pretraining on unlabelled text (PROOFS row 4): bits per byte on held-out text, beside gzip,
 bigram and trigram.
 
-Run: python examples/05_bits_per_byte.py [seeds]      (Python's own manual, three minutes a seed)
+Run: python examples/05_bits_per_byte.py [seeds]      (Python's own manual, a few minutes a seed)
 """
 
 import sys
