@@ -2,10 +2,10 @@
 
 import math
 
-import numpy as np
 from numpy import float32
 
 from tinygrad_llm.checks import check_choice
+from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.parallel import Worker, as_line, line, number, part, run, threads_for
 from tinygrad_llm.kernels.polynomials import exp, normal_tail, sigmoid
 
@@ -35,11 +35,11 @@ def gelu(x, /, *, approximate="none"):
 
 def _activation(x, kind):
     shape, x = x.shape, as_line(x)
-    y, threads = np.empty(shape, np.float32), threads_for(x.size)
+    y, threads = empty(shape), threads_for(x.size)
     run(_forward, threads, kind, x, as_line(y))
 
     def backward(dy):
-        dx = np.empty(shape, np.float32)
+        dx = empty(shape)
         run(_backward, threads, kind, x, as_line(dy), as_line(dx))
         return (dx,)
 

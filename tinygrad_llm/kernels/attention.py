@@ -11,13 +11,13 @@ import numpy as np
 
 from tinygrad_llm.checks import check_attention
 from tinygrad_llm.kernels import attention_backward, attention_forward
-from tinygrad_llm.kernels.buffers import ALIGNMENT, scratch
+from tinygrad_llm.kernels.buffers import ALIGNMENT, empty, scratch
 from tinygrad_llm.kernels.parallel import run, threads_for
 from tinygrad_llm.kernels.selection import hash_settings
 from tinygrad_llm.kernels.simd import FLOAT_BYTES
 
 _CHEAP = 16  # products of numbers that cost as much as another kernel's work on one number
-_NO_MASK = 0
+_NO_MASK = np.ones((1, 1, 1, 1), bool)  # nobody reads it
 
 
 def scaled_dot_product_attention(
@@ -82,7 +82,7 @@ def _without_gaps(x):
 
 def _heads_inside(shape):
     b, h, t, d = shape
-    return np.empty((b, t, h, d), np.float32).swapaxes(1, 2)
+    return empty((b, t, h, d)).swapaxes(1, 2)
 
 
 def _gradients(q_shape, k_shape):
@@ -93,7 +93,7 @@ def _gradients(q_shape, k_shape):
     if q_shape != k_shape:
         return tuple(map(_heads_inside, (q_shape, k_shape, k_shape)))
     b, h, t, d = q_shape
-    return tuple(np.empty((b, t, 3, h, d), np.float32).transpose(2, 0, 3, 1, 4))
+    return tuple(empty((b, t, 3, h, d)).transpose(2, 0, 3, 1, 4))
 
 
 def _workspace(sizes, threads):

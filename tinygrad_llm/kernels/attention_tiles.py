@@ -12,7 +12,7 @@ from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.gemm import _pack_columns, _pack_rows
-from tinygrad_llm.kernels.parallel import flag_at, line, number
+from tinygrad_llm.kernels.parallel import address, flag_at, line
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
     COLUMNS,
@@ -78,7 +78,7 @@ def places_of(arguments, i, worker):
     Argument i is the memory; argument i + 1 the offsets of the places, and last their sum.
     """
     offsets = line(arguments, i + 1, int64)
-    return offsets + (number(arguments, i) + worker * offsets[offsets.size - 1])
+    return offsets + (address(arguments, i) + worker * offsets[offsets.size - 1])
 
 
 def packed_size(lines, depth):

@@ -6,12 +6,13 @@ product is summed over k in one order that depends on K alone: a row computed al
 in a batch, bit for bit, with any number of threads.
 """
 
-import functools
-
 import numpy as np
-from numba import carray, njit, prange, types
+from numba import carray, njit
+from numpy import int64
 
-from tinygrad_llm.kernels.buffers import scratch
+from tinygrad_llm.kernels.buffers import empty, scratch
+from tinygrad_llm.kernels.compiling import INNER
+from tinygrad_llm.kernels.parallel import Worker, address, line, number, run, size, stride
 from tinygrad_llm.kernels.simd import (
     COLUMNS,
     FLOAT_BYTES,
@@ -23,7 +24,7 @@ from tinygrad_llm.kernels.simd import (
     multiply_tile,
     pointer,
 )
-from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
+from tinygrad_llm.kernels.threads import get_num_threads
 
 # A block of a stays in the second-level cache, a block of b in the third, a panel of b (DEPTH x
 # COLUMNS) in the
@@ -47,7 +48,7 @@ def gemm(a, b, out=None, *, accumulate=False, bias=None):
     float32. a and b may have any strides; the numbers of a row of `out` lie side by side.
     """
     if out is None:
-        out = np.empty((a.shape[0], b.shape[1]), np.float32)
+        out = empty((a.shape[0], b.shape[1]))
     if (
         a.ndim != 2
         or b.ndim != 2
@@ -66,77 +67,49 @@ def products(a, a_offsets, b, b_offsets, out, accumulate=False, bias=None):
     a; b_i likewise.
     """
     work = out.size // max(out.shape[1], 1) * max(out.shape[1], ROWS) * a.shape[1]
+    threads = 1 if work < SMALL else get_num_threads()
     bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias)
-    if work < SMALL or (threads := get_num_threads()) == 1:
-        _compiled()(a, a_offsets, b, b_offsets, out, accumulate, bias, 1, scratch(WORKSPACE))
-        return
-    with parallel_lock:
-        _compiled()(
-            a, a_offsets, b, b_offsets, out, accumulate, bias, threads, scratch(WORKSPACE * threads)
-        )
+    room = scratch(WORKSPACE * threads)
+    run(_multiply, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, room)
 
 
 _ONE_MATRIX = np.zeros(1, np.int64)
 _NO_BIAS = np.zeros(0, np.float32)
+_A, _A_OFFSETS, _B, _B_OFFSETS, _OUT, _ACCUMULATE, _BIAS, _ROOM = range(8)
 
 
-@functools.cache
-def _compiled():
-    """The driver, compiled or loaded at its first use for every layout of its operands at once."""
-    array, read = types.Array, functools.partial(types.Array, readonly=True, layout="A")
-    signature = types.void(
-        read(types.float32, 2),
-        read(types.int64, 1),
-        read(types.float32, 2),
-        read(types.int64, 1),
-        array(types.float32, 3, "A"),
-        types.boolean,
-        read(types.float32, 1),
-        types.int64,
-        array(types.float32, 1, "C"),
-    )
-    # cache=True does not see a change in simd.py: clear __pycache__ after one.
-    return njit(signature, parallel=True, nogil=True, cache=True, error_model="numpy")(_products)
-
-
-def _products(a, a_offsets, b, b_offsets, out, accumulate, bias, threads, workspace):
-    if threads == 1:
-        _share(0, 1, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace)
-    else:
-        for worker in prange(threads):
-            _share(worker, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace)
-
-
-@njit(error_model="numpy")
-def _share(worker, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, workspace):
+@Worker
+def _multiply(arguments, worker, workers):
     """One worker's rectangles: whole matrices where they divide evenly, else its part of every
     grid.
     """
-    batch, m, n = out.shape
-    parts = 1 if batch % threads == 0 else threads
+    batch, m, n = size(arguments, _OUT, 0), size(arguments, _OUT, 1), size(arguments, _OUT, 2)
+    a_offsets = line(arguments, _A_OFFSETS, int64)
+    b_offsets = line(arguments, _B_OFFSETS, int64)
+    bias = address(arguments, _BIAS) if size(arguments, _BIAS, 0) else 0
+    parts = 1 if batch % workers == 0 else workers
     row_parts, column_parts = _grid(_panels(m, ROWS), _panels(n, COLUMNS), parts)
     parts = row_parts * column_parts
     tasks = batch * parts
-    room = _address(workspace) + worker * WORKSPACE * FLOAT_BYTES
-    bias_address = _address(bias) if bias.size else 0
-    for task in range(worker * tasks // threads, (worker + 1) * tasks // threads):
+    room = address(arguments, _ROOM) + worker * WORKSPACE * FLOAT_BYTES
+    for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
         i, part = task // parts, task % parts
-        rows = _range(m, ROWS, part // column_parts, row_parts)
-        columns = _range(n, COLUMNS, part % column_parts, column_parts)
+        a, b = address(arguments, _A) + a_offsets[i], address(arguments, _B) + b_offsets[i]
+        out = address(arguments, _OUT) + i * stride(arguments, _OUT, 0)
         _rectangle(
-            (_address(a) + a_offsets[i], a.strides[0], a.strides[1], m),
-            (_address(b) + b_offsets[i], b.strides[1], b.strides[0], n),
-            (_address(out) + i * out.strides[0], out.strides[1]),
-            rows,
-            columns,
-            a.shape[1],
-            accumulate,
-            bias_address,
+            (a, stride(arguments, _A, 0), stride(arguments, _A, 1), m),
+            (b, stride(arguments, _B, 1), stride(arguments, _B, 0), n),
+            (out, stride(arguments, _OUT, 1)),
+            _range(m, ROWS, part // column_parts, row_parts),
+            _range(n, COLUMNS, part % column_parts, column_parts),
+            size(arguments, _A, 1),
+            number(arguments, _ACCUMULATE),
+            bias,
             room,
         )
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _grid(row_panels, column_panels, parts):
     """How many parts the rows and the columns are cut into, so that the largest rectangle takes the
     least time.
@@ -150,23 +123,18 @@ def _grid(row_panels, column_panels, parts):
     return best
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _panels(count, width):
     return (count + width - 1) // width
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _range(count, width, part, parts):
     panels = _panels(count, width)
     return part * panels // parts * width, min((part + 1) * panels // parts * width, count)
 
 
-@njit(error_model="numpy")
-def _address(array):
-    return np.intp(array.ctypes.data)
-
-
-@njit(error_model="numpy")
+@njit(**INNER)
 def _rectangle(a, b, c, rows, columns, depth, accumulate, bias, room):
     """c[rows, columns] = a b + bias, by one thread, with nothing shared: blocks of columns, of k,
     of rows.
@@ -188,7 +156,7 @@ def _rectangle(a, b, c, rows, columns, depth, accumulate, bias, room):
                 _block(a, b, c, (i, i_end), (j, j_end), (k, k_end), rows, add, last_bias, room)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _block(a, b, c, rows, columns, ks, all_rows, add, bias, room):
     """One block of a times one of b. The first block of rows packs b, a panel just before it is
     used.
@@ -233,7 +201,7 @@ def _packer(width):
     """
     whole = (width + LANES - 1) // LANES * LANES
 
-    @njit(error_model="numpy")
+    @njit(**INNER)
     def pack(target, operand, first, k, depth):
         """target (depth, width) = `width` lines of the operand from `first` on, k running from `k`.
 
@@ -271,7 +239,7 @@ def _packer(width):
 _pack_rows, _pack_columns = _packer(ROWS), _packer(COLUMNS)
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _move(tile, place, stride, rows, columns, add):
     """The part of a tile that exists, at the edge of c."""
     for i in range(rows):
@@ -281,7 +249,7 @@ def _move(tile, place, stride, rows, columns, add):
             target[j] = target[j] + source[j] if add else source[j]
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _finish(place, stride, rows, columns, bias):
     """The epilogue: what is done to a finished part of c while it is in the nearest cache."""
     shift = carray(pointer(bias), columns)
@@ -291,7 +259,7 @@ def _finish(place, stride, rows, columns, bias):
             row[j] += shift[j]
 
 
-@njit(error_model="numpy")
+@njit(**INNER)
 def _rectangle_without_products(c, rows, columns, accumulate, bias):
     """K = 0: an empty sum is 0."""
     for i in range(rows[0], rows[1]):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy import float32, int64
 
 from tinygrad_llm.checks import check_targets
+from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
@@ -29,7 +30,7 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     run(_forward, threads, rows, chosen, losses, statistics)
 
     def backward(dy):
-        drows, scale = np.empty(rows.shape, np.float32), np.full(1, dy / divisor, np.float32)
+        drows, scale = empty(rows.shape), np.full(1, dy / divisor, np.float32)
         run(_backward, threads, rows, chosen, statistics, scale, drows)
         return (drows.reshape(shape),)
 

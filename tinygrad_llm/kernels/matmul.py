@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from tinygrad_llm.checks import check_linear, check_matmul
+from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.gemm import gemm, products
 
 
@@ -51,21 +52,32 @@ def linear(x, weight, bias, /):
     x_rows = x.reshape(rows, k)
     y = gemm(x_rows, weight.T, bias=bias).reshape(*x.shape[:-1], n)
 
-    def backward(dy, needs):
+    def backward(dy, needs, into=(None, None, None)):
         dy_rows = dy.reshape(rows, n)
         return (
             gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
-            gemm(dy_rows.T, x_rows) if needs[1] else None,
-            gemm(np.ones((1, len(dy_rows)), np.float32), dy_rows)[0] if needs[2] else None,
+            _product_into(into[1], dy_rows.T, x_rows) if needs[1] else None,
+            _sum_into(into[2], dy_rows) if needs[2] else None,
         )
 
     return y, backward
 
 
+def _product_into(total, a, b):
+    """a b, added to `total` if that is an array."""
+    return gemm(a, b, out=total, accumulate=total is not None)
+
+
+def _sum_into(total, rows):
+    """The sum of the rows, added to `total` if that is an array."""
+    ones = np.ones((1, len(rows)), np.float32)
+    return _product_into(None if total is None else total[None], ones, rows)[0]
+
+
 def _multiply(a, b):
     """a (..., M, K) times b (..., K, N), with leading axes that broadcast."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    y = np.empty(lead + (a.shape[-2], b.shape[-1]), np.float32)
+    y = empty(lead + (a.shape[-2], b.shape[-1]))
     if y.size:
         products(
             _first(a), _offsets(a, lead), _first(b), _offsets(b, lead), y.reshape(-1, *y.shape[-2:])

@@ -1,7 +1,8 @@
 """The compiled twins of ops/normalize.py: a row is read from memory once and written once.
 
 rms_norm is layer_norm without mean and bias, log_softmax is softmax in another scale: they share
-workers. Sums over rows are sums over blocks of rows, whatever the number of threads.
+workers. Sums over rows are sums over blocks of rows, whatever the number of threads. A loop that
+sums writes to no array: LLVM would sum in another order where two arrays lie close together.
 """
 
 import math
@@ -10,6 +11,7 @@ import numpy as np
 from numpy import float32
 
 from tinygrad_llm.checks import check_norm
+from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.parallel import (
     Worker,
     as_line,
@@ -40,11 +42,11 @@ def log_softmax(x, /, *, axis=-1):
 
 def _softmax(x, axis, logarithm):
     rows = np.moveaxis(x, axis, -1)
-    y, threads = np.empty(rows.shape, np.float32), threads_for(x.size)
+    y, threads = empty(rows.shape), threads_for(x.size)
     run(_softmax_forward, threads, logarithm, as_table(rows), as_table(y))
 
     def backward(dy):
-        dx, dy = np.empty(y.shape, np.float32), np.moveaxis(dy, axis, -1)
+        dx, dy = empty(y.shape), np.moveaxis(dy, axis, -1)
         run(_softmax_backward, threads, logarithm, as_table(y), as_table(dy), as_table(dx))
         return (np.moveaxis(dx, -1, axis),)
 
@@ -77,12 +79,12 @@ def rms_norm(x, weight, /, *, eps=1e-6):
 
 def _norm(x, weight, bias, eps, centred):
     shape, x, weight = x.shape, as_table(x), as_line(weight)
-    y, statistics = np.empty(shape, np.float32), np.empty((len(x), 2), np.float32)
+    y, statistics = empty(shape), np.empty((len(x), 2), np.float32)
     threads, eps = threads_for(x.size), np.full(1, eps, np.float32)
     run(_norm_forward, threads, centred, x, weight, as_line(bias), eps, statistics, as_table(y))
 
     def backward(dy):
-        dx = np.empty(shape, np.float32)
+        dx = empty(shape)
         sums = np.empty((2, -(-len(x) // _BLOCK), len(weight)), np.float32)
         run(
             _norm_backward,
@@ -120,6 +122,7 @@ def _softmax_forward(arguments, worker, workers):
         else:
             for j in range(row.size):
                 out[j] = exp(row[j] - largest)
+            for j in range(row.size):
                 total += out[j]
             inverse = _ONE / total
             for j in range(row.size):
@@ -189,6 +192,7 @@ def _norm_backward(arguments, worker, workers):
             mean_g, mean_gn = _ZERO, _ZERO
             for j in range(row.size):
                 out[j] = d_row[j] * weight[j]
+            for j in range(row.size):
                 mean_g += out[j]
                 mean_gn += out[j] * ((row[j] - mean) * inverse)
             mean_g, mean_gn = mean_g / count if centred else _ZERO, mean_gn / count

@@ -2,7 +2,8 @@
 
 A worker is a function of (arguments, worker, workers) that does its share of a task, for worker =
 0 ... workers - 1. It is compiled at its first use, and as serial code: a parallel region for each
-would take Numba a second more. Arguments travel as integers; `number` ... `matrix` unpack them.
+would take Numba a second more. An array travels as the address of its NumPy object, whose fields
+`line`, `table` and `matrix` read; `number` reads an integer.
 """
 
 import functools
@@ -19,8 +20,8 @@ from tinygrad_llm.kernels.simd import INT, POINTER
 from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
 _SMALL = 16_384  # numbers, below which a second thread costs more than it brings
-_SLOT = 9  # integers for each argument: a number; or an address, then 4 sizes, then 4 strides
-_PADDING = [(0,) * (4 - axes) for axes in range(5)]
+# Bytes from the start of an array object to its fields: PyArrayObject_fields of NumPy's C API.
+_DATA, _SHAPE, _STRIDES = 16, 32, 40
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
 
@@ -47,26 +48,14 @@ def threads_for(work):
 def run(worker, workers, *arguments):
     """Let each of the workers do its share, in a thread of its own.
 
-    Arguments: integers, and arrays of up to 4 axes, without gaps unless unpacked as `matrix`.
+    Arguments: integers, and arrays of up to 4 axes, without gaps unless read as `matrix`.
     """
-    packed = _pack(arguments)
+    packed = array("q", [id(x) if isinstance(x, np.ndarray) else x for x in arguments])
     if workers == 1:
         _launch(worker.address, packed.buffer_info()[0], 1)
         return
     with parallel_lock:
         _launch(worker.address, packed.buffer_info()[0], workers)
-
-
-def _pack(arguments):
-    numbers = []
-    for argument in arguments:
-        if isinstance(argument, np.ndarray):
-            padding = _PADDING[argument.ndim]
-            sizes, strides = argument.shape, argument.strides
-            numbers += (argument.ctypes.data, *sizes, *padding, *strides, *padding)
-        else:
-            numbers += (argument, *_PADDING[0], *_PADDING[0])
-    return array("q", numbers)
 
 
 def as_line(x):
@@ -99,21 +88,38 @@ def part(x, worker, workers):
 @njit(**INNER)
 def number(arguments, i):
     """The i-th argument, an integer."""
-    return arguments[i * _SLOT]
+    return arguments[i]
+
+
+@njit(**INNER)
+def address(arguments, i):
+    """Where the first number of the i-th argument lies."""
+    return _at(arguments[i] + _DATA)
+
+
+@njit(**INNER)
+def size(arguments, i, axis):
+    """How long the i-th argument is along an axis."""
+    return _at(_at(arguments[i] + _SHAPE) + 8 * axis)
+
+
+@njit(**INNER)
+def stride(arguments, i, axis):
+    """Bytes from one entry of the i-th argument to the next along an axis."""
+    return _at(_at(arguments[i] + _STRIDES) + 8 * axis)
 
 
 @njit(**INNER)
 def line(arguments, i, dtype):
     """The i-th argument, an array of one axis."""
-    slot = i * _SLOT
-    return carray(_pointer(arguments[slot]), arguments[slot + 1], dtype)
+    return carray(_pointer(address(arguments, i)), size(arguments, i, 0), dtype)
 
 
 @njit(**INNER)
 def table(arguments, i, dtype):
     """The i-th argument, an array of two axes."""
-    slot = i * _SLOT
-    return carray(_pointer(arguments[slot]), (arguments[slot + 1], arguments[slot + 2]), dtype)
+    shape = size(arguments, i, 0), size(arguments, i, 1)
+    return carray(_pointer(address(arguments, i)), shape, dtype)
 
 
 @njit(**INNER)
@@ -122,15 +128,19 @@ def matrix(arguments, i, first, second):
 
     (address, bytes from row to row, bytes from column to column).
     """
-    slot = i * _SLOT
-    start = arguments[slot] + first * arguments[slot + 5] + second * arguments[slot + 6]
-    return start, arguments[slot + 7], arguments[slot + 8]
+    steps = first * stride(arguments, i, 0) + second * stride(arguments, i, 1)
+    return address(arguments, i) + steps, stride(arguments, i, 2), stride(arguments, i, 3)
 
 
 @njit(**INNER)
 def flag_at(address):
     """The bool at an address."""
     return carray(_pointer(address), 1, bool_)[0]
+
+
+@njit(**INNER)
+def _at(place):
+    return carray(_pointer(place), 1, np.int64)[0]
 
 
 @intrinsic

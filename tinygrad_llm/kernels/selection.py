@@ -5,6 +5,7 @@ from numba import njit
 from numpy import float32, int64, uint32
 
 from tinygrad_llm.checks import check_ids, check_probability, check_seed
+from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import (
     Worker,
@@ -28,12 +29,13 @@ def embedding(weight, /, *, ids):
     check_ids(ids, len(weight), "embedding")
     flat, shape = np.ascontiguousarray(ids, np.int64).reshape(-1), weight.shape
 
-    def backward(dy):
-        dweight = np.zeros(shape, np.float32)
+    def backward(dy, needs, into=(None,)):
+        dweight = np.zeros(shape, np.float32) if into[0] is None else into[0]
         run(_scatter, threads_for(dy.size), flat, as_table(dy), dweight)
         return (dweight,)
 
-    return np.take(weight, ids, axis=0), backward
+    y = empty((*ids.shape, shape[1]))
+    return np.take(weight, ids, axis=0, out=y, mode="clip"), backward  # "raise" would copy y
 
 
 def dropout(x, /, *, p, seed):
@@ -44,7 +46,7 @@ def dropout(x, /, *, p, seed):
     settings, scale = hash_settings(p, seed), np.full(1, 1 / (1 - p), np.float32)
 
     def drop(x):
-        y = np.empty(x.shape, np.float32)
+        y = empty(x.shape)
         run(_drop, threads_for(x.size), as_line(x), settings, scale, as_line(y))
         return y
 
