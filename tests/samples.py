@@ -228,6 +228,16 @@ def rms_norm(rng, shape):
     return sample(values(rng, shape), values(rng, shape[-1:]), eps=float(rng.choice([1e-6, 0.1])))
 
 
+def split_heads(rng, shape):
+    batch, t, d, keys = (int(n) for n in rng.integers(0, 4, 4))
+    heads = [(2, 1, 1), (1, 1, 1), (3,), (2, keys + 1)][int(rng.integers(4))]
+    return sample(values(rng, (batch, t, sum(heads) * d)), heads=heads)
+
+
+def join_heads(rng, shape):
+    return sample(values(rng, tuple(int(n) for n in rng.integers(0, 4, 4))))
+
+
 def attention(rng, shape):
     """Causal, masked and cross attention; grouped keys; dropout; sometimes an empty batch."""
     batch, groups = int(rng.integers(0, 3)), int(rng.integers(1, 3))
@@ -296,6 +306,8 @@ MAKERS = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "scaled_dot_product_attention": attention,
+    "split_heads": split_heads,
+    "join_heads": join_heads,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,
 }

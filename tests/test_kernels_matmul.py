@@ -7,6 +7,7 @@ import pytest
 
 from tinygrad_llm.kernels import threads
 from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
+from tinygrad_llm.kernels.matmul import linear
 from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
 
 EDGES = [1, 2, LANES - 1, LANES, ROWS, ROWS + 1, COLUMNS, COLUMNS + 1, 3 * COLUMNS + 5]
@@ -59,3 +60,16 @@ def test_every_shape_and_layout(num_threads, layout):
         a, b, bias = normal(m, k), normal(k, n, seed=1), normal(n, seed=2)
         y = gemm(laid_out(a, layout), laid_out(b, layout), bias=laid_out(bias[None], layout)[0])
         assert_product(y, a, b, bias)
+
+
+def test_linear_adds_weight_and_bias_gradients_to_arrays_it_is_given():
+    x, weight, bias = normal(50, 20), normal(30, 20, seed=1), normal(30, seed=2)
+    dy, everything = normal(50, 30, seed=3), (True, True, True)
+    _, backward = linear(x, weight, bias)
+    dx, dweight, dbias = backward(dy, everything)
+    totals = np.ones((30, 20), np.float32), np.ones(30, np.float32)
+    again, *added = backward(dy, everything, (None, *totals))
+    assert np.array_equal(again, dx)
+    assert all(mine is given for mine, given in zip(added, totals, strict=True))
+    np.testing.assert_allclose(totals[0], dweight + 1, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(totals[1], dbias + 1, rtol=1e-6, atol=1e-6)

@@ -54,6 +54,17 @@ def split(x, sizes, axis):
     return x.split(sizes, dim=axis)
 
 
+def split_heads(x, heads):
+    b, t, width = x.shape
+    every = x.reshape(b, t, sum(heads), width // sum(heads))
+    return tuple(part.transpose(1, 2) for part in every.split(list(heads), dim=2))
+
+
+def join_heads(x):
+    b, h, t, d = x.shape
+    return x.transpose(1, 2).reshape(b, t, h * d)
+
+
 def dropout(x, p, seed):
     kept = torch.as_tensor(keep(tuple(x.shape), p=p, seed=seed))
     return x * kept / (1 - p)
@@ -130,5 +141,7 @@ TORCH = {
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, w.shape, w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, w.shape, w, eps),
     "scaled_dot_product_attention": attention,
+    "split_heads": split_heads,
+    "join_heads": join_heads,
     "cross_entropy": cross_entropy,
 }

@@ -90,6 +90,19 @@ def check_attention(q, k, v, mask, dropout_p):
         _check_mask(mask, (*q.shape[:3], k.shape[2]))
 
 
+def check_heads(x, heads):
+    """Raise where the width of x (B, T, width) cannot be cut into so many heads."""
+    if x.ndim != 3 or min(heads) < 1 or x.shape[2] % sum(heads):
+        raise ValueError(f"split_heads: x of shape {x.shape} into {tuple(heads)} heads; x (B, T, "
+                         f"width) needs a width that {sum(heads)} divides")
+
+
+def check_joinable(x):
+    """Raise where x has not the axes (B, H, T, D)."""
+    if x.ndim != 4:
+        raise ValueError(f"join_heads takes (B, H, T, D); got {x.shape}")
+
+
 def _check_mask(mask, shape):
     if mask.dtype != bool:
         raise ValueError(f"attention: the mask is {mask.dtype}; it must be bool, True = may attend")

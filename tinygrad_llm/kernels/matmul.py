@@ -64,14 +64,16 @@ def linear(x, weight, bias, /):
 
 
 def _product_into(total, a, b):
-    """a b, added to `total` if that is an array."""
+    """a b; or `total`, if that is an array, with a b added to it."""
     return gemm(a, b, out=total, accumulate=total is not None)
 
 
 def _sum_into(total, rows):
-    """The sum of the rows, added to `total` if that is an array."""
-    ones = np.ones((1, len(rows)), np.float32)
-    return _product_into(None if total is None else total[None], ones, rows)[0]
+    """The sum of the rows; or `total`, if that is an array, with the sum added to it."""
+    sums = _product_into(
+        None if total is None else total[None], np.ones((1, len(rows)), np.float32), rows
+    )
+    return sums[0] if total is None else total
 
 
 def _multiply(a, b):

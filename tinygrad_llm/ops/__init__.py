@@ -22,7 +22,7 @@ _NAMES = {
     selection: "where masked_fill embedding dropout",
     matmul: "matmul linear",
     normalize: "softmax log_softmax layer_norm rms_norm",
-    attention: "scaled_dot_product_attention",
+    attention: "scaled_dot_product_attention split_heads join_heads",
     losses: "cross_entropy mse_loss",
 }
 
