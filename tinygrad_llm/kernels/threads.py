@@ -39,10 +39,8 @@ def set_num_threads(n):
 
 
 def get_num_threads():
-    """The threads a parallel kernel may use: ours, or fewer where this Python thread asked Numba
-    for fewer.
-    """
-    return min(_limit, numba.get_num_threads())
+    """The threads a parallel kernel may use. (Numba's own number takes a lock to read.)"""
+    return _limit
 
 
 def threading_layer():
