@@ -78,6 +78,13 @@ BAD = [
     bad("join_heads", (2, 3, 8), says=("(2, 3, 8)", "(B, H, T, D)")),
     bad("matmul", (2, 3), (2, 3), says=("(2, 3)", "3 is not 2")),
     bad("matmul", (2, 3), (), says=("(2, 3)", "()")),
+    bad("linear_gelu", (2, 3), (5, 4), None, says=("(2, 3)", "(5, 4)")),
+    bad(
+        "linear_gelu", (2, 3), (5, 3), None, says=("'erf'", "'none' and 'tanh'"), approximate="erf"
+    ),
+    bad("linear_residual", (2, 3), (5, 4), None, (2, 5), says=("(2, 3)", "(5, 4)")),
+    bad("linear_residual", (2, 3), (5, 3), None, (2, 3), says=("(2, 3)", "(5, 3)")),
+    bad("linear_residual", (2, 3), (5, 3), None, (2, 5), says=("1.0",), dropout_p=1.0),
     bad("linear", (2, 3), (5, 4), None, says=("(2, 3)", "(5, 4)")),
     bad("linear", (), (5, 4), None, says=("()", "(5, 4)")),
     bad("linear", (2, 3), (3,), None, says=("(2, 3)", "(3,)")),

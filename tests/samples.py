@@ -212,6 +212,21 @@ def linear(rng, shape):
     return sample(values(rng, shape), values(rng, (n, shape[-1])), bias)
 
 
+def linear_gelu(rng, shape):
+    made = linear(rng, shape)
+    made.settings["approximate"] = ("none", "tanh")[int(rng.integers(2))]
+    return made
+
+
+def linear_residual(rng, shape):
+    shape = shape or (3,)
+    n = int(rng.integers(1, 40))  # more than a tile is wide
+    bias = values(rng, (n,)) if rng.integers(2) else None
+    settings = {} if rng.integers(2) else {"dropout_p": 0.3, "seed": int(rng.integers(1000))}
+    residual = values(rng, (*shape[:-1], n))
+    return sample(values(rng, shape), values(rng, (n, shape[-1])), bias, residual, **settings)
+
+
 def softmax(rng, shape):
     shape = shape or (3,)
     return sample(np.asarray(values(rng, shape) * 3), axis=an_axis(rng, shape))
@@ -303,6 +318,8 @@ MAKERS = {
     "dropout": dropout,
     "matmul": matmul,
     "linear": linear,
+    "linear_gelu": linear_gelu,
+    "linear_residual": linear_residual,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "scaled_dot_product_attention": attention,

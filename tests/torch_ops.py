@@ -70,6 +70,14 @@ def dropout(x, p, seed):
     return x * kept / (1 - p)
 
 
+def linear_gelu(x, weight, bias, approximate):
+    return F.gelu(F.linear(x, weight, bias), approximate=approximate)
+
+
+def linear_residual(x, weight, bias, residual, dropout_p=0.0, seed=0):
+    return residual + dropout(F.linear(x, weight, bias), dropout_p, seed)
+
+
 def attention(q, k, v, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=None):
     groups, (t, s) = q.shape[1] // k.shape[1], (q.shape[2], k.shape[2])
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
@@ -116,6 +124,8 @@ TORCH = {
     "silu": F.silu,
     "gelu": F.gelu,
     "linear": F.linear,
+    "linear_gelu": linear_gelu,
+    "linear_residual": linear_residual,
     "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum),
     "mean": reduce(torch.mean),

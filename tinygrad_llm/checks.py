@@ -54,6 +54,14 @@ def check_linear(x, weight, bias):
                          f"{weight.shape}; a weight (N, K) needs a bias (N,)")
 
 
+def check_residual(x, weight, residual):
+    """Raise where the residual has not the shape of x W^T."""
+    if x.ndim == 0 or residual.shape != (*x.shape[:-1], *weight.shape[:1]):
+        raise ValueError(f"linear_residual: a residual of shape {residual.shape} does not fit x "
+                         f"{x.shape} and the weight {weight.shape}; it needs x's leading axes and "
+                         "the weight's rows")
+
+
 def check_norm(name, x, weight, bias):
     """Raise where x's rows and the parameters differ in length, or have none."""
     rows = x.shape[-1:]

@@ -57,6 +57,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _lifted["linear"](x, weight, bias)
 
 
+def linear_gelu(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, approximate: str = "none"
+) -> Tensor:
+    return _lifted["linear_gelu"](x, weight, bias, approximate=approximate)
+
+
+def linear_residual(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor,
+    p: float,
+    rng: np.random.Generator,
+    training: bool = True,
+) -> Tensor:
+    """residual + dropout(x W^T + b), whose mask follows from one draw of `rng`; in evaluation and
+    for p = 0 nothing is dropped.
+    """
+    dropping = training and p > 0
+    settings = {"dropout_p": p, "seed": draw_seed(rng)} if dropping else {}
+    return _lifted["linear_residual"](x, weight, bias, residual, **settings)
+
+
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     return _lifted["layer_norm"](x, weight, bias, eps=eps)
 
@@ -85,6 +108,7 @@ for _name in (
     "where",
     "embedding",
     "linear",
+    "linear_gelu",
     "layer_norm",
     "rms_norm",
     "cross_entropy",

@@ -97,7 +97,7 @@ def _joined(parts, shape):
     """The array (B, T, D) whose heads, one after another, are those of the parts; None if they lie
     otherwise.
     """
-    (b, t, width), owner = shape, parts[0].base
+    (_, t, width), owner = shape, parts[0].base
     row = width * FLOAT_BYTES
     strides = (t * row, parts[0].shape[3] * FLOAT_BYTES, row, FLOAT_BYTES)
     start = place = parts[0].ctypes.data

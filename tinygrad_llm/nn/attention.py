@@ -65,12 +65,13 @@ class MultiHeadAttention(Module):
         is_causal: bool = False,
         rotate: Callable[[Tensor], Tensor] | None = None,
         cache: KeyValueCache | None = None,
+        residual: Tensor | None = None,
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D). Queries come from x; keys and values from memory (B, S, D), or
         from x itself.
 
         mask: bool, True = may attend, broadcast to (B, H, T, S). rotate: applied to q and k, for
-        rotary positions.
+        rotary positions. residual (B, T, D): what the result, after dropout, is added to.
         """
         q, k, v = self.project(x, memory)
         if rotate is not None:
@@ -87,7 +88,10 @@ class MultiHeadAttention(Module):
             dropout_p=self.dropout if dropping else 0.0,
             seed=F.draw_seed(self.rng) if dropping else 0,
         )
-        return self.out_proj(F.join_heads(y))  # (B, H, T, D/H) -> (B, T, D)
+        y = F.join_heads(y)  # (B, H, T, D/H) -> (B, T, D)
+        if residual is None:
+            return self.out_proj(y)
+        return self.out_proj.onto(residual, y, self.dropout, self.rng)
 
     def project(self, x: Tensor, memory: Tensor | None = None) -> Sequence[Tensor]:
         """Queries (B, H, T, D/H), keys and values (B, G, S, D/H)."""
