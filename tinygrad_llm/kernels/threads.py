@@ -17,8 +17,8 @@ from tinygrad_llm.errors import InputError
 parallel_lock = threading.Lock()
 
 # A thread that waits spins for some 10 us, then sleeps. On a machine with other work a longer wait
-# takes the core from the thread that is waited for: with one core busy a step of 50 ms took 94, 146,
-# 220 and 490 ms at counts of 1,000, 10,000, 30,000 and 100,000; on an idle machine 1,000 cost 15%.
+# takes the core from the thread that is waited for: with one core busy a 50 ms step took 94, 146,
+# 220 and 490 ms at counts of 1,000, 10,000, 30,000 and 100,000; alone, 1,000 cost 15%.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 _limit = numba.config.NUMBA_NUM_THREADS
