@@ -1,7 +1,7 @@
 """A contender in a process of its own. Between its turns it waits for a line and uses no core, and
 its peak of memory is its own.
 
-The protocol: a line {"method": ..., arguments} in, a line with the method's JSON value out.
+The protocol: a line {"method": ..., arguments} in, a line {"value": ...} or {"error": ...} out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Peer:
         )
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """Raises RuntimeError where the process ended; its own words are then on stderr."""
+        """Raises RuntimeError, with the other side's own words, where that failed or ended."""
         try:
             print(json.dumps({"method": method, **arguments}), file=self.process.stdin, flush=True)
             reply = self.process.stdout.readline()
@@ -46,7 +46,10 @@ class Peer:
             reply = ""
         if not reply:
             raise RuntimeError(f"{self.factory} ended with code {self.process.wait()}")
-        return json.loads(reply)
+        answer = json.loads(reply)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["value"]
 
     def __enter__(self) -> Peer:
         return self
@@ -64,11 +67,16 @@ def serve(factory: str, threads: str, settings: str) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     module, _, name = factory.partition(":")
-    contender = getattr(importlib.import_module(module), name)(**json.loads(settings))
+    contender = None
     for line in sys.stdin:
         request = json.loads(line)
-        value = getattr(contender, request.pop("method"))(**request)
-        print(json.dumps(value), file=replies, flush=True)
+        try:
+            if contender is None:
+                contender = getattr(importlib.import_module(module), name)(**json.loads(settings))
+            answer = {"value": getattr(contender, request.pop("method"))(**request)}
+        except Exception as error:  # whatever a library does not like: the parent decides
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=replies, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """The same training step in tinygrad, under its TinyJit."""
 
 from tinygrad import Tensor, TinyJit, nn
+from tinygrad.helpers import TRAINING
 
 from benchmarks.workloads import BETAS, CLIP, DECAY, EPS, LEARNING_RATE, Trainer
 
 
 class Jitted(Trainer):
     def build(self):
-        Tensor.training = True
+        TRAINING.value = 1
         state = self.workload.first_model().state_dict()
-        self.weights = {name: Tensor(x, requires_grad=True) for name, x in state.items()}
+        self.weights = {name: Tensor(x).realize() for name, x in state.items()}
         matrices = [w for w in self.weights.values() if w.ndim >= 2]
         vectors = [w for w in self.weights.values() if w.ndim < 2]
         self.optimizer = nn.optim.OptimizerGroup(
