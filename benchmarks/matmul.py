@@ -75,9 +75,7 @@ def products(shape: tuple) -> list[tuple[Callable, Callable]]:
     """(ours, NumPy's) for each of FORMS. Both write where they wrote before: no page is new."""
     m, k, n = shape
     rng = np.random.default_rng(0)
-    x, weight, dy = (
-        rng.standard_normal(s, dtype=np.float32) for s in [(m, k), (n, k), (m, n)]
-    )
+    x, weight, dy = (rng.standard_normal(s, dtype=np.float32) for s in [(m, k), (n, k), (m, n)])
     backward = linear(x, weight, None)[1]
     y, dx, dweight = (np.empty(s, np.float32) for s in [(m, n), (m, k), (n, k)])
     return [

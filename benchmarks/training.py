@@ -32,7 +32,9 @@ def measure(workload: str, peers, *, turns=5, seconds=2.0, threads=None) -> Iter
     yield from contest(WORKLOADS[workload], workload, peers, turns, seconds, threads)
 
 
-def contest(work: Workload, name: str, peers, turns: int, seconds: float, threads) -> Iterator[dict]:
+def contest(
+    work: Workload, name: str, peers, turns: int, seconds: float, threads
+) -> Iterator[dict]:
     """The same for a workload of any shape."""
     with contextlib.ExitStack() as stack:
         running, first = {}, {}
@@ -122,17 +124,27 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
-        "--workloads", nargs="+", choices=WORKLOADS, default=DEFAULT_WORKLOADS, metavar="NAME",
+        "--workloads",
+        nargs="+",
+        choices=WORKLOADS,
+        default=DEFAULT_WORKLOADS,
+        metavar="NAME",
         help=f"of {', '.join(WORKLOADS)} (default: the first three)",
     )
     parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, metavar="NAME",
+        "--peers",
+        nargs="*",
+        choices=PEERS,
+        metavar="NAME",
         help=f"of {', '.join(PEERS)} (default: {' '.join(DEFAULT_PEERS)})",
     )
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="(default: 5)")
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of a phase")
     parser.add_argument(
-        "--threads", type=int, choices=range(1, machine.cores() + 1), metavar="N",
+        "--threads",
+        type=int,
+        choices=range(1, machine.cores() + 1),
+        metavar="N",
         help="cores that each contender may use (default: all)",
     )
     args = parser.parse_args(argv)

@@ -62,9 +62,7 @@ WORKLOADS = {
     "baby": Workload(BABY, 8, 256),
     "gpt2-124M": Workload(PRESETS["gpt2"], 4, 64),
     "baby-1024": Workload(dataclasses.replace(BABY, n_positions=1024), 8, 1024),
-    "tiny": Workload(
-        GPTConfig(vocab_size=13, n_positions=8, n_layer=2, n_head=2, n_embd=16), 2, 8
-    ),
+    "tiny": Workload(GPTConfig(vocab_size=13, n_positions=8, n_layer=2, n_head=2, n_embd=16), 2, 8),
 }
 
 
