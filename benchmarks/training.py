@@ -1,4 +1,4 @@
-"""A training step of ours beside PyTorch's, JAX's and tinygrad's, in turns, each in its own process.
+"""A training step of ours beside PyTorch's, JAX's and tinygrad's: in turns, each its own process.
 
 Run: python -m benchmarks.training [--json] [--workloads char-cpu baby] [--peers pytorch jax]
 """
@@ -75,7 +75,7 @@ def warm_up(peer: Peer) -> dict:
 
 
 def step_seconds(peer: Peer, count: int) -> float:
-    """Of the median step is not told: the mean of a phase of `count` steps."""
+    """The mean over one phase of `count` steps."""
     return peer.call("steps", count=count)["seconds"] / count
 
 
