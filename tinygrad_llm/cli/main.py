@@ -13,6 +13,7 @@ import sys
 from typing import NoReturn
 
 from tinygrad_llm.cli import (
+    bench,
     doctor,
     estimate,
     evaluate,
@@ -20,11 +21,25 @@ from tinygrad_llm.cli import (
     generate,
     gradcheck,
     pretrain,
+    profile,
     tokenizer,
+    warmup,
 )
 from tinygrad_llm.errors import InputError, NonFiniteLoss
 
-COMMANDS = (pretrain, generate, evaluate, tokenizer, explain, gradcheck, estimate, doctor)
+COMMANDS = (
+    pretrain,
+    generate,
+    evaluate,
+    tokenizer,
+    explain,
+    gradcheck,
+    estimate,
+    bench,
+    profile,
+    warmup,
+    doctor,
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,89 @@
+"""Every operation, in NumPy and compiled, forward and backward: found equal, then timed.
+
+Run: pytest benchmarks [-k gelu]; the two versions of an operation stand in one group of the table.
+"""
+
+import numpy as np
+import pytest
+
+from tests.samples import MAKERS
+from tinygrad_llm.ops import TABLE
+from tinygrad_llm.twins import kernel_of
+
+pytest.importorskip("pytest_benchmark", reason="pip install pytest-benchmark: it does the timing")
+
+SHAPE = B, T, D = 4, 128, 256
+TOLERANCE = 2e-5  # of the largest number
+VERSIONS = [
+    pytest.param(name, version, id=f"{name}-{label}")
+    for name, op in TABLE.items()
+    for label, version in (("numpy", op), ("kernel", kernel_of(op)))
+    if version
+]
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape, dtype=np.float32)
+
+
+def ids(size, *shape):
+    return np.random.default_rng(0).integers(size, size=shape)
+
+
+ROWS, VECTOR = normal(B, T, D), normal(D)
+HEADS = normal(B, 4, T, D // 4)
+# Operands and settings as a small GPT has them; any other operation takes a sample of the laws.
+CASES = {
+    **{name: ((ROWS, ROWS + 1), {}) for name in ("add", "subtract", "multiply", "divide")},
+    **{name: ((ROWS,), {}) for name in ("exp", "relu", "sigmoid", "tanh", "silu")},
+    **{name: ((ROWS,), {"axis": -1}) for name in ("sum", "mean", "softmax", "log_softmax")},
+    "gelu": ((ROWS,), {"approximate": "tanh"}),
+    "matmul": ((ROWS, normal(D, D)), {}),
+    "linear": ((ROWS, normal(4 * D, D), normal(4 * D)), {}),
+    "layer_norm": ((ROWS, VECTOR, VECTOR), {}),
+    "rms_norm": ((ROWS, VECTOR), {}),
+    "embedding": ((normal(1000, D),), {"ids": ids(1000, B, T)}),
+    "dropout": ((ROWS,), {"p": 0.1, "seed": 1}),
+    "split": ((normal(B, T, 3 * D),), {"sizes": D, "axis": -1}),
+    "scaled_dot_product_attention": ((HEADS, HEADS, HEADS), {"is_causal": True}),
+    "cross_entropy": ((normal(B, T, 1000),), {"targets": ids(1000, B, T)}),
+}
+
+
+def case(name):
+    """float32 operands, and settings."""
+    if name in CASES:
+        return CASES[name]
+    operands, settings = MAKERS[name](np.random.default_rng(0), SHAPE)
+    return as_floats(operands, np.float32), settings
+
+
+def as_floats(operands, dtype):
+    return tuple(x.astype(dtype) if isinstance(x, np.ndarray) else x for x in operands)
+
+
+def passes(function, operands, settings):
+    """[values and gradients] of forward and backward, dy being like y."""
+    y, backward = function(*operands, **settings)
+    needs = [isinstance(x, np.ndarray) for x in operands]
+    gradients = backward(y) if backward.__code__.co_argcount == 1 else backward(y, needs)
+    return [*(y if isinstance(y, tuple) else (y,)), *gradients]
+
+
+def check(function, op, operands, settings):
+    """The version in float32 beside the op in float64."""
+    expected = passes(op, as_floats(operands, np.float64), settings)
+    for a, b in zip(passes(function, operands, settings), expected, strict=True):
+        if b is not None:
+            largest = np.abs(b[np.isfinite(b)]).max(initial=1e-3)
+            np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE * largest)
+
+
+@pytest.mark.parametrize("name, function", VERSIONS)
+def test_op(benchmark, name, function):
+    operands, settings = case(name)
+    check(function, TABLE[name], operands, settings)
+    benchmark.group = name
+    benchmark.pedantic(
+        passes, (function, operands, settings), rounds=7, iterations=2, warmup_rounds=2
+    )

@@ -1,0 +1,52 @@
+"""Taking turns: contenders run one after another in short phases, again and again, so that a
+machine that drifts is as unfair to the one as to the other.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+# Seconds. An idle thread of OpenBLAS or OpenMP spins for 20 ms and more after its last work, on a
+# core that the next contender needs: without the pause two-thread speeds are halved.
+PAUSE = 0.05
+
+
+class Ratio(NamedTuple):
+    """How often one goes into the other: the median over the turns, and the range."""
+
+    median: float
+    low: float
+    high: float
+
+
+def take_turns(contenders: dict[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
+    """Run every contender `turns` times; each call returns the seconds of one unit of work."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(turns):
+        order = list(contenders) if turn % 2 == 0 else list(contenders)[::-1]
+        for name in order:
+            time.sleep(PAUSE)
+            seconds[name].append(contenders[name]())
+    return seconds
+
+
+def phase(work: Callable[[], object], seconds: float) -> float:
+    """Seconds of one call of `work`, repeated for at least so long after a call that wakes the
+    threads.
+    """
+    work()
+    start, calls = time.perf_counter(), 0
+    while True:
+        work()
+        calls += 1
+        if (elapsed := time.perf_counter() - start) >= seconds:
+            return elapsed / calls
+
+
+def compare(peer: list[float], ours: list[float]) -> Ratio:
+    """The peer's seconds over ours, turn by turn: above 1 we are the faster one."""
+    ratios = [p / o for p, o in zip(peer, ours, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
