@@ -22,6 +22,7 @@ from tinygrad_llm.kernels.simd import (
     VECTORS,
     multiply_tile,
     pointer,
+    transpose_square,
 )
 
 SLACK = 16  # numbers that packing may write beyond the last panel
@@ -140,10 +141,16 @@ def numbers_at(address, count):
 @njit(**INNER)
 def transpose(source, target, first, count, width, add):
     """Rows first ... first + count - 1 of a target matrix = or += columns of (width, COLUMNS)."""
+    whole_rows, whole_columns = count // LANES * LANES, width // LANES * LANES
+    for c in range(0, whole_rows, LANES):
+        for d in range(0, whole_columns, LANES):
+            place = target[0] + (first + c) * target[1] + d * FLOAT_BYTES
+            square = source + (d * COLUMNS + c) * FLOAT_BYTES
+            transpose_square(LANES, place, target[1], square, TILE_ROW, add)
     for c in range(count):
         row = pointer(target[0] + (first + c) * target[1])
         column = pointer(source + c * FLOAT_BYTES)
-        for d in range(width):
+        for d in range(whole_columns if c < whole_rows else 0, width):
             row[d] = row[d] + column[d * COLUMNS] if add else column[d * COLUMNS]
 
 

@@ -97,12 +97,16 @@ def _store_tile(builder, vector, c_rows, sums, add):
         for row in c_rows
         for v in range(len(sums) // len(c_rows))
     ]
+    _store_or_add(builder, vector, places, sums, add)
+
+
+def _store_or_add(builder, vector, places, values, add):
     with builder.if_else(builder.icmp_signed("!=", add, INT(0))) as (then, otherwise):
         with then:
-            for place, value in zip(places, sums):
+            for place, value in zip(places, values):
                 _store(builder, builder.fadd(_load(builder, vector, place), value), place)
         with otherwise:
-            for place, value in zip(places, sums):
+            for place, value in zip(places, values):
                 _store(builder, value, place)
 
 
@@ -161,6 +165,27 @@ def copy_transposed(typing, width, lanes, target, source, stride, rows):
         return context.get_dummy_value()
 
     return types.void(width, lanes, *[types.intp] * 4), generate
+
+
+@intrinsic(prefer_literal=True)
+def transpose_square(typing, lanes, target, target_stride, source, source_stride, add):
+    """target (lanes, lanes) = or += transpose of source (lanes, lanes); strides: bytes from row to
+    row.
+    """
+    count = lanes.literal_value
+
+    def generate(context, builder, signature, arguments):
+        target, target_stride, source, source_stride, add = arguments[1:]
+        vector = ir.VectorType(FLOAT, count)
+        sources, targets = (
+            [builder.add(start, builder.mul(stride, INT(row))) for row in range(count)]
+            for start, stride in ((source, source_stride), (target, target_stride))
+        )
+        rows = _transpose(builder, [_load(builder, vector, place) for place in sources])
+        _store_or_add(builder, vector, targets, rows, add)
+        return context.get_dummy_value()
+
+    return types.void(lanes, *[types.intp] * 5), generate
 
 
 def _transpose(builder, vectors):
