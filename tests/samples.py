@@ -252,6 +252,12 @@ def attention(rng, shape):
     )
 
 
+def rotary(rng, shape):
+    shape = (*shape, int(rng.integers(0, 4)), 2 * int(rng.integers(0, 4)))
+    angles = rng.random((shape[-2], shape[-1] // 2)) * 7
+    return sample(values(rng, shape), cos=np.cos(angles), sin=np.sin(angles))
+
+
 def cross_entropy(rng, shape):
     size = int(rng.integers(1, 6))
     targets = rng.integers(size, size=shape)
@@ -296,6 +302,7 @@ MAKERS = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "scaled_dot_product_attention": attention,
+    "rotary": rotary,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,
 }

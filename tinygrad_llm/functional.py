@@ -26,6 +26,7 @@ split, getitem, masked_fill = map(_lifted.get, ("split", "getitem", "masked_fill
 matmul, softmax, log_softmax = map(_lifted.get, ("matmul", "softmax", "log_softmax"))
 mse_loss = _lifted["mse_loss"]
 scaled_dot_product_attention = _lifted["scaled_dot_product_attention"]
+rotary = _lifted["rotary"]
 
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
