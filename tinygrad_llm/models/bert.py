@@ -34,7 +34,6 @@ class BertConfig:
     attention_probs_dropout_prob: float = 0.1  # probability, on attention weights
     layer_norm_eps: float = 1e-12  # added to the variance
     initializer_range: float = 0.02  # standard deviation of fresh weights
-    tie_word_embeddings: bool = True  # the masked-language-model head ends in the token embedding
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -109,8 +108,7 @@ class BertForMaskedLM(Bert):
         super().__init__(config, pooler=pooler, rng=rng)
         self.head = MaskedLMHead(config, rng)
         _initialize(self.head, config.initializer_range, rng)
-        if config.tie_word_embeddings:
-            self.head.decoder.weight = self.embeddings.word_embeddings.weight
+        self.head.decoder.weight = self.embeddings.word_embeddings.weight
 
     def forward(
         self,
