@@ -19,12 +19,23 @@ from tinygrad_llm.cli import (
     explain,
     generate,
     gradcheck,
+    import_,
     pretrain,
     tokenizer,
 )
 from tinygrad_llm.errors import InputError, NonFiniteLoss
 
-COMMANDS = (pretrain, generate, evaluate, tokenizer, explain, gradcheck, estimate, doctor)
+COMMANDS = (
+    pretrain,
+    import_,
+    generate,
+    evaluate,
+    tokenizer,
+    explain,
+    gradcheck,
+    estimate,
+    doctor,
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import read_json_object, write_atomic
+from tinygrad_llm.files import MAX_JSON_BYTES, read_json_object, write_atomic
 from tinygrad_llm.formats import bert, gpt2, llama
 from tinygrad_llm.formats.family import Family
 from tinygrad_llm.formats.sharded import INDEX, WEIGHTS, open_weights, save_weights
@@ -23,6 +23,14 @@ from tinygrad_llm.nn import Module
 CONFIG = "config.json"
 FAMILIES = {module.FAMILY.model_type: module.FAMILY for module in (gpt2, llama, bert)}
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None = None) -> None:
@@ -57,6 +65,15 @@ def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) ->
             return load_weights(family, config, weights, rng)
         except InputError as error:
             raise InputError(f"{weights.path} and {CONFIG} do not fit: {error}") from None
+
+
+def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
+    """Copy the files of a tokenizer as they are, in whatever form they are there."""
+    for path in (Path(source) / name for name in TOKENIZER_FILES):
+        if path.is_file():
+            if (size := path.stat().st_size) > MAX_JSON_BYTES:
+                raise InputError(f"{path} has {size:,} bytes; is it the right file?")
+            write_atomic(Path(folder) / path.name, path.read_bytes())
 
 
 def _family_of(model: Module) -> Family:

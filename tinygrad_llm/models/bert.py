@@ -172,6 +172,15 @@ class MaskedLMHead(Module):
         return self.decoder(self.norm(F.gelu(self.dense(hidden))))
 
 
+def mean_pooled(hidden: Tensor, attention_mask: np.ndarray) -> Tensor:
+    """The mean of a text's states, (B, T, D) -> (B, D); attention_mask (B, T) leaves padding out.
+
+    The vector of a text in Reimers and Gurevych 2019, arXiv 1908.10084; MiniLM was trained for it.
+    """
+    counts = (np.asarray(attention_mask) != 0).astype(hidden.dtype)[..., None]
+    return (hidden * counts).sum(1) / np.maximum(counts.sum(1), 1)
+
+
 def _initialize(module: Module, std: float, rng: np.random.Generator) -> None:
     """Weights N(0, std^2), biases 0; the norms stay as they are."""
     for name, parameter in module.named_parameters():
