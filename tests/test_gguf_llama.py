@@ -162,7 +162,10 @@ def test_a_model_that_was_read_can_be_trained_further(tmp_path):
         ({"llama__block_count": (4, 2**32 - 1)}, "'layers.2.input_layernorm.weight' is missing"),
         ({"llama__block_count": (4, 1)}, "'layers.1.* has no place"),
         ({"llama__block_count": (6, 2.0)}, "num_hidden_layers = 2.0 is not of type int"),
-        ({"llama__embedding_length": (4, 128)}, "embed_tokens.weight has shape"),
+        (
+            {"llama__embedding_length": (4, 128), "llama__rope__dimension_count": None},
+            "embed_tokens.weight has shape",
+        ),
         ({"llama__embedding_length": (4, 0)}, "hidden_size is 0"),
         ({"llama__attention__head_count": (4, 7)}, "not divisible by 2 num_attention_heads"),
         ({"llama__attention__head_count": (9, [4, 4], 4)}, "head_count is an array"),

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.config import from_mapping
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen
+from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
 from tinygrad_llm.models.bert import Bert, BertConfig, BertForMaskedLM
 
 EMBEDDING = "embeddings.word_embeddings.weight"
@@ -109,7 +108,7 @@ def to_config(config: BertConfig) -> dict[str, Any]:
 def from_config(document: Mapping[str, Any]) -> BertConfig:
     """The BERT that a config.json describes; InputError with the key where it is another model."""
     check_implemented(document, IMPLEMENTED)
-    return from_mapping(BertConfig, chosen(document, SIZES, OPTIONS))
+    return configured(BertConfig, chosen(document, SIZES, OPTIONS))
 
 
 def build(config: BertConfig, parts: Collection[str], rng: np.random.Generator) -> Bert:

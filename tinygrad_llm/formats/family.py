@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinygrad_llm.config import from_mapping
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Module
 
+C = TypeVar("C")
 Shape = tuple[int, ...]
 
 
@@ -119,6 +121,14 @@ def check_implemented(document: Mapping[str, Any], implemented: Mapping[str, tup
                 f"{key} is {value!r:.40}, which is not implemented; "
                 f"implemented: {' and '.join(map(repr, known))}"
             )
+
+
+def configured(cls: type[C], values: Mapping[str, Any]) -> C:
+    """The configuration of these values, from a file that may be anyone's."""
+    for key, value in values.items():
+        if type(value) is int and abs(value) >= 2**63:  # float(value) could overflow
+            raise InputError(f"{key} has {value.bit_length()} bits, more than any model's")
+    return from_mapping(cls, values)
 
 
 def chosen(

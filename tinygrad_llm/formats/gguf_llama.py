@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.config import from_mapping
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.family import configured
 from tinygrad_llm.formats.gguf import GGUFFile
 from tinygrad_llm.formats.gguf_tensors import Stored
 from tinygrad_llm.formats.llama import FAMILY
@@ -78,7 +78,7 @@ def llama_config(file: GGUFFile) -> LlamaConfig:
     if "token_embd.weight" not in file.entries:
         raise InputError("the tensor 'token_embd.weight' is missing")
     values["vocab_size"] = file.entries["token_embd.weight"].shape[0]
-    config = from_mapping(LlamaConfig, values)
+    config = configured(LlamaConfig, values)
     _refuse_other(metadata, config)
     return config
 

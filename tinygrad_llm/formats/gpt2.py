@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.config import from_mapping
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen
+from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 
 HEAD = "lm_head.weight"
@@ -85,7 +84,7 @@ def from_config(document: Mapping[str, Any]) -> GPTConfig:
     """The GPT that a config.json describes; InputError with the key where it is another model."""
     check_implemented(document, IMPLEMENTED)
     values = chosen(document, SIZES, OPTIONS)
-    config = from_mapping(GPTConfig, values | {"dropout": _dropout(document)})
+    config = configured(GPTConfig, values | {"dropout": _dropout(document)})
     if document.get("n_inner") not in (None, 4 * config.n_embd):
         raise InputError(
             f"n_inner is {document['n_inner']!r:.40}; "

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.config import from_mapping
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen
+from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
 from tinygrad_llm.models.llama import Llama, LlamaConfig
 
 EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
@@ -97,7 +96,7 @@ def from_config(document: Mapping[str, Any]) -> LlamaConfig:
     values = chosen(document, SIZES, OPTIONS)
     heads = document.get("num_key_value_heads")
     values["num_key_value_heads"] = values["num_attention_heads"] if heads is None else heads
-    config = from_mapping(LlamaConfig, values | {"rope_theta": _rope_theta(document)})
+    config = configured(LlamaConfig, values | {"rope_theta": _rope_theta(document)})
     head_width = config.hidden_size // config.num_attention_heads
     if document.get("head_dim") not in (None, head_width):
         raise InputError(

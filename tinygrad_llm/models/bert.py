@@ -47,8 +47,9 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not in [0, 1)")
-        if not 0 < self.layer_norm_eps < math.inf:
-            raise InputError(f"layer_norm_eps is {self.layer_norm_eps}; it must be above 0")
+        for name in ("layer_norm_eps", "initializer_range"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
 
 
 class Bert(Module):

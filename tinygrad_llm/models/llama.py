@@ -58,9 +58,9 @@ class LlamaConfig:
             )
         if not 0 <= self.attention_dropout < 1:
             raise InputError(f"attention_dropout {self.attention_dropout} is not in [0, 1)")
-        for name in ("rope_theta", "rms_norm_eps"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name, least in (("rope_theta", 1), ("rms_norm_eps", 0), ("initializer_range", 0)):
+            if not least < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above {least}")
 
     @property
     def n_positions(self) -> int:
