@@ -143,7 +143,8 @@ def test_input_that_does_not_fit_is_refused():
         ({"hidden_size": 25}, "hidden_size 25 is not divisible by num_attention_heads 4"),
         ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob 1.0"),
         ({"attention_probs_dropout_prob": -0.1}, "attention_probs_dropout_prob -0.1"),
-        ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0"),
+        ({"initializer_range": 1e308}, "initializer_range 1e\\+308 is not in"),
+        ({"layer_norm_eps": 0.0}, "layer_norm_eps 0.0"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused_with_its_numbers(change, message):

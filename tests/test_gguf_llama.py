@@ -174,7 +174,7 @@ def test_a_model_that_was_read_can_be_trained_further(tmp_path):
         ({"llama__rope__scaling__factor": (6, 4.0)}, "rope.scaling.factor is 4.0"),
         ({"llama__expert_count": (4, 8)}, "expert_count is 8"),
         ({"llama__rope__freq_base": (STRING, "x")}, "rope_theta = 'x' is not of type float"),
-        ({"llama__attention__layer_norm_rms_epsilon": (6, float("nan"))}, "rms_norm_eps is nan"),
+        ({"llama__attention__layer_norm_rms_epsilon": (6, float("nan"))}, "rms_norm_eps nan"),
     ],
     ids=str,
 )

@@ -134,8 +134,9 @@ def test_a_text_longer_than_the_context_is_an_error():
         ({"hidden_size": 18}, "18 is not divisible"),
         ({"num_key_value_heads": 4}, "6 is not divisible by num_key_value_heads 4"),
         ({"attention_dropout": 1.0}, "attention_dropout 1.0"),
-        ({"rope_theta": 0.0}, "rope_theta is 0.0"),
-        ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
+        ({"rope_theta": 0.0}, "rope_theta 0.0"),
+        ({"initializer_range": 1e308}, "initializer_range 1e\\+308 is not in"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps nan"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused_with_its_numbers(change, message):

@@ -142,10 +142,7 @@ def gguf_with_tokenizer(tmp_path):
         elif isinstance(value, np.ndarray):
             keys[name] = (ARRAY, value.tolist(), 5)
         else:
-            keys[name] = (
-                STRING if isinstance(value, str) else 4 * (not value is False) or 7,
-                value,
-            )
+            keys[name] = ({str: STRING, bool: 7, int: 4}[type(value)], value)
     return test_gguf_llama.write(tmp_path, test_gguf_llama.random_model(), "Q8_0", **keys)
 
 

@@ -5,7 +5,6 @@ Devlin et al. 2019, arXiv 1810.04805. Norms stand after each addition, and GELU 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +47,8 @@ class BertConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not in [0, 1)")
         for name in ("layer_norm_eps", "initializer_range"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} is not in (0, 1)")
 
 
 class Bert(Module):

@@ -58,9 +58,13 @@ class LlamaConfig:
             )
         if not 0 <= self.attention_dropout < 1:
             raise InputError(f"attention_dropout {self.attention_dropout} is not in [0, 1)")
-        for name, least in (("rope_theta", 1), ("rms_norm_eps", 0), ("initializer_range", 0)):
-            if not least < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be above {least}")
+        for name, least, most in (
+            ("rope_theta", 1, math.inf),
+            ("rms_norm_eps", 0, 1),
+            ("initializer_range", 0, 1),
+        ):
+            if not least < getattr(self, name) < most:
+                raise InputError(f"{name} {getattr(self, name)} is not in ({least}, {most})")
 
     @property
     def n_positions(self) -> int:
