@@ -9,6 +9,7 @@ X, Y, ROW, SQUARE = (RNG.standard_normal(shape) + 0.1 for shape in ((3, 4), (3, 
 POSITIVE = np.abs(X) + 0.5
 SEVENTH = np.arange(12).reshape(3, 4) == 7
 HEADS = RNG.standard_normal((1, 2, 3, 4))
+TURNS = np.cos(X[:, :2]), np.sin(X[:, :2])
 IDS, REPEATED = np.array([0, 2, 0]), np.array([1, 1, 2])
 
 
@@ -120,6 +121,9 @@ MUTANTS = {
     ),
     "attention: heads exchanged": spoil(
         "scaled_dot_product_attention", 2, lambda g, x, dy: g[:, ::-1], HEADS, HEADS * 2, HEADS
+    ),
+    "rotary: not turned back": spoil(
+        "rotary", 0, lambda g, x, dy: dy, X, cos=TURNS[0], sin=TURNS[1]
     ),
     "exp: off by a hundred-thousandth": spoil("exp", 0, lambda g, x, dy: g * 1.00001, X),
     "exp: one entry": spoil("exp", 0, lambda g, x, dy: g + 1e-4 * SEVENTH, X),

@@ -277,6 +277,12 @@ def attention(rng, shape):
     )
 
 
+def rotary(rng, shape):
+    shape = (*shape, int(rng.integers(0, 4)), 2 * int(rng.integers(0, 4)))
+    angles = rng.random((shape[-2], shape[-1] // 2)) * 7
+    return sample(values(rng, shape), cos=np.cos(angles), sin=np.sin(angles))
+
+
 def cross_entropy(rng, shape):
     size = int(rng.integers(1, 6))
     targets = rng.integers(size, size=shape)
@@ -325,6 +331,7 @@ MAKERS = {
     "scaled_dot_product_attention": attention,
     "split_heads": split_heads,
     "join_heads": join_heads,
+    "rotary": rotary,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,
 }

@@ -154,7 +154,6 @@ def test_weights_that_cannot_be_meant_are_refused(array, message, tmp_path):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("model.safetensors.index.json", "several files"),
         ("pytorch_model.bin", "pickle"),
         ("other", "cannot read .*model.safetensors"),
     ],

