@@ -50,7 +50,8 @@ class TorchGPT(nn.Module):
         for name, p in self.named_parameters():
             if p.ndim == 2:
                 residual = name.endswith(("out.weight", "proj.weight"))
-                nn.init.normal_(p, std=0.02 / math.sqrt(2 * config.n_layer) if residual else 0.02)
+                scale = 1 / math.sqrt(2 * config.n_layer) if residual else 1
+                nn.init.normal_(p, std=scale * config.initializer_range)
             elif name.endswith("bias"):
                 nn.init.zeros_(p)
 

@@ -19,7 +19,13 @@ from tinygrad_llm.models.gpt import GPT, GPTConfig
 HEAD = "lm_head.weight"
 DROPOUTS, DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1  # GPT2Config's default
 SIZES = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-OPTIONS = ("bias", "qkv_bias", "tie_word_embeddings", "layer_norm_epsilon")
+OPTIONS = (
+    "bias",
+    "qkv_bias",
+    "tie_word_embeddings",
+    "layer_norm_epsilon",
+    "initializer_range",
+)
 
 IMPLEMENTED = {  # the values that GPT computes; the first is what a missing key means
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
