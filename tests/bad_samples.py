@@ -23,7 +23,7 @@ ATTENTION, HEADS = "scaled_dot_product_attention", (1, 2, 3, 4)
 
 BAD = [
     *(
-        bad(name, (2, 3), (4,), says=("(2,3)", "(4,)"))
+        bad(name, (2, 3), (4,), says=("(2,", "(4,)"))
         for name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum")
     ),
     *(
@@ -72,8 +72,19 @@ BAD = [
     bad("dropout", (3,), says=("nan",), p=float("nan"), seed=0),
     bad("dropout", (3,), says=("-1",), p=0.5, seed=-1),
     bad("dropout", (3,), says=(str(2**64),), p=0.5, seed=2**64),
+    bad("split_heads", (2, 3, 8), says=("(2, 3, 8)", "(1, 1, 1)"), heads=(1, 1, 1)),
+    bad("split_heads", (2, 3, 8), says=("(2, 3, 8)", "(0, 2)"), heads=(0, 2)),
+    bad("split_heads", (3, 8), says=("(3, 8)", "(2, 2)"), heads=(2, 2)),
+    bad("join_heads", (2, 3, 8), says=("(2, 3, 8)", "(B, H, T, D)")),
     bad("matmul", (2, 3), (2, 3), says=("(2, 3)", "3 is not 2")),
     bad("matmul", (2, 3), (), says=("(2, 3)", "()")),
+    bad("linear_gelu", (2, 3), (5, 4), None, says=("(2, 3)", "(5, 4)")),
+    bad(
+        "linear_gelu", (2, 3), (5, 3), None, says=("'erf'", "'none' and 'tanh'"), approximate="erf"
+    ),
+    bad("linear_residual", (2, 3), (5, 4), None, (2, 5), says=("(2, 3)", "(5, 4)")),
+    bad("linear_residual", (2, 3), (5, 3), None, (2, 3), says=("(2, 3)", "(5, 3)")),
+    bad("linear_residual", (2, 3), (5, 3), None, (2, 5), says=("1.0",), dropout_p=1.0),
     bad("linear", (2, 3), (5, 4), None, says=("(2, 3)", "(5, 4)")),
     bad("linear", (), (5, 4), None, says=("()", "(5, 4)")),
     bad("linear", (2, 3), (3,), None, says=("(2, 3)", "(3,)")),

@@ -212,6 +212,21 @@ def linear(rng, shape):
     return sample(values(rng, shape), values(rng, (n, shape[-1])), bias)
 
 
+def linear_gelu(rng, shape):
+    made = linear(rng, shape)
+    made.settings["approximate"] = ("none", "tanh")[int(rng.integers(2))]
+    return made
+
+
+def linear_residual(rng, shape):
+    shape = shape or (3,)
+    n = int(rng.integers(1, 40))  # more than a tile is wide
+    bias = values(rng, (n,)) if rng.integers(2) else None
+    settings = {} if rng.integers(2) else {"dropout_p": 0.3, "seed": int(rng.integers(1000))}
+    residual = values(rng, (*shape[:-1], n))
+    return sample(values(rng, shape), values(rng, (n, shape[-1])), bias, residual, **settings)
+
+
 def softmax(rng, shape):
     shape = shape or (3,)
     return sample(np.asarray(values(rng, shape) * 3), axis=an_axis(rng, shape))
@@ -226,6 +241,16 @@ def layer_norm(rng, shape):
 def rms_norm(rng, shape):
     shape = (*shape, int(rng.integers(1, 7)))
     return sample(values(rng, shape), values(rng, shape[-1:]), eps=float(rng.choice([1e-6, 0.1])))
+
+
+def split_heads(rng, shape):
+    batch, t, d, keys = (int(n) for n in rng.integers(0, 4, 4))
+    heads = [(2, 1, 1), (1, 1, 1), (3,), (2, keys + 1)][int(rng.integers(4))]
+    return sample(values(rng, (batch, t, sum(heads) * d)), heads=heads)
+
+
+def join_heads(rng, shape):
+    return sample(values(rng, tuple(int(n) for n in rng.integers(0, 4, 4))))
 
 
 def attention(rng, shape):
@@ -293,9 +318,13 @@ MAKERS = {
     "dropout": dropout,
     "matmul": matmul,
     "linear": linear,
+    "linear_gelu": linear_gelu,
+    "linear_residual": linear_residual,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "scaled_dot_product_attention": attention,
+    "split_heads": split_heads,
+    "join_heads": join_heads,
     "cross_entropy": cross_entropy,
     "mse_loss": mse_loss,
 }

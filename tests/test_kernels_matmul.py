@@ -5,9 +5,12 @@ summation.
 import numpy as np
 import pytest
 
-from tinygrad_llm.kernels import threads
+from tests.kernel_laws import assert_deterministic, assert_equals_reference
+from tinygrad_llm.kernels import epilogues, threads
 from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
+from tinygrad_llm.kernels.matmul import linear
 from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
+from tinygrad_llm.ops import matmul as ops
 
 EDGES = [1, 2, LANES - 1, LANES, ROWS, ROWS + 1, COLUMNS, COLUMNS + 1, 3 * COLUMNS + 5]
 SHAPES = [(m, k, n) for m in EDGES for k in (1, LANES, LANES + 3) for n in EDGES] + [
@@ -57,5 +60,36 @@ def assert_product(y, a, b, shift=0):
 def test_every_shape_and_layout(num_threads, layout):
     for m, k, n in SHAPES:
         a, b, bias = normal(m, k), normal(k, n, seed=1), normal(n, seed=2)
-        y = gemm(laid_out(a, layout), laid_out(b, layout), bias=laid_out(bias[None], layout)[0])
+        epilogue = epilogues.arguments(bias=laid_out(bias[None], layout)[0])
+        y = gemm(laid_out(a, layout), laid_out(b, layout), epilogue=epilogue)
         assert_product(y, a, b, bias)
+
+
+def test_linear_adds_weight_and_bias_gradients_to_arrays_it_is_given():
+    x, weight, bias = normal(50, 20), normal(30, 20, seed=1), normal(30, seed=2)
+    dy, everything = normal(50, 30, seed=3), (True, True, True)
+    _, backward = linear(x, weight, bias)
+    dx, dweight, dbias = backward(dy, everything)
+    totals = np.ones((30, 20), np.float32), np.ones(30, np.float32)
+    again, *added = backward(dy, everything, (None, *totals))
+    assert np.array_equal(again, dx)
+    assert all(mine is given for mine, given in zip(added, totals, strict=True))
+    np.testing.assert_allclose(totals[0], dweight + 1, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(totals[1], dbias + 1, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("settings", [{"approximate": "none"}, {"approximate": "tanh"}], ids=str)
+def test_linear_gelu_over_many_tiles(num_threads, settings, bias):
+    arrays = [normal(203, 70), normal(157, 70, seed=1) / 4, normal(157, seed=2) if bias else None]
+    dy = normal(203, 157, seed=3)
+    assert_equals_reference(ops.linear_gelu, arrays, dy, settings)
+    assert_deterministic(ops.linear_gelu, arrays, dy, settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"dropout_p": 0.4, "seed": 2**63 + 5}], ids=str)
+def test_linear_residual_over_many_tiles(num_threads, settings):
+    arrays = [normal(203, 70), normal(157, 70, seed=1), normal(157, seed=2), normal(203, 157)]
+    dy = normal(203, 157, seed=3)
+    assert_equals_reference(ops.linear_residual, arrays, dy, settings)
+    assert_deterministic(ops.linear_residual, arrays, dy, settings)

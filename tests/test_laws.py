@@ -263,6 +263,8 @@ def test_dear_operations_skip_what_is_not_needed():
     for name in (
         "matmul",
         "linear",
+        "linear_gelu",
+        "linear_residual",
         "multiply",
         "divide",
         "power",

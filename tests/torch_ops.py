@@ -54,9 +54,28 @@ def split(x, sizes, axis):
     return x.split(sizes, dim=axis)
 
 
+def split_heads(x, heads):
+    b, t, width = x.shape
+    every = x.reshape(b, t, sum(heads), width // sum(heads))
+    return tuple(part.transpose(1, 2) for part in every.split(list(heads), dim=2))
+
+
+def join_heads(x):
+    b, h, t, d = x.shape
+    return x.transpose(1, 2).reshape(b, t, h * d)
+
+
 def dropout(x, p, seed):
     kept = torch.as_tensor(keep(tuple(x.shape), p=p, seed=seed))
     return x * kept / (1 - p)
+
+
+def linear_gelu(x, weight, bias, approximate):
+    return F.gelu(F.linear(x, weight, bias), approximate=approximate)
+
+
+def linear_residual(x, weight, bias, residual, dropout_p=0.0, seed=0):
+    return residual + dropout(F.linear(x, weight, bias), dropout_p, seed)
 
 
 def attention(q, k, v, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=None):
@@ -105,6 +124,8 @@ TORCH = {
     "silu": F.silu,
     "gelu": F.gelu,
     "linear": F.linear,
+    "linear_gelu": linear_gelu,
+    "linear_residual": linear_residual,
     "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum),
     "mean": reduce(torch.mean),
@@ -130,5 +151,7 @@ TORCH = {
     "layer_norm": lambda x, w, b, eps: F.layer_norm(x, w.shape, w, b, eps),
     "rms_norm": lambda x, w, eps: F.rms_norm(x, w.shape, w, eps),
     "scaled_dot_product_attention": attention,
+    "split_heads": split_heads,
+    "join_heads": join_heads,
     "cross_entropy": cross_entropy,
 }

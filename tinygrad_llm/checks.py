@@ -54,6 +54,14 @@ def check_linear(x, weight, bias):
                          f"{weight.shape}; a weight (N, K) needs a bias (N,)")
 
 
+def check_residual(x, weight, residual):
+    """Raise where the residual has not the shape of x W^T."""
+    if x.ndim == 0 or residual.shape != (*x.shape[:-1], *weight.shape[:1]):
+        raise ValueError(f"linear_residual: a residual of shape {residual.shape} does not fit x "
+                         f"{x.shape} and the weight {weight.shape}; it needs x's leading axes and "
+                         "the weight's rows")
+
+
 def check_norm(name, x, weight, bias):
     """Raise where x's rows and the parameters differ in length, or have none."""
     rows = x.shape[-1:]
@@ -88,6 +96,19 @@ def check_attention(q, k, v, mask, dropout_p):
                          "and width must be equal, the query heads a multiple of the key heads")
     if mask is not None:
         _check_mask(mask, (*q.shape[:3], k.shape[2]))
+
+
+def check_heads(x, heads):
+    """Raise where the width of x (B, T, width) cannot be cut into so many heads."""
+    if x.ndim != 3 or min(heads) < 1 or x.shape[2] % sum(heads):
+        raise ValueError(f"split_heads: x of shape {x.shape} into {tuple(heads)} heads; x (B, T, "
+                         f"width) needs a width that {sum(heads)} divides")
+
+
+def check_joinable(x):
+    """Raise where x has not the axes (B, H, T, D)."""
+    if x.ndim != 4:
+        raise ValueError(f"join_heads takes (B, H, T, D); got {x.shape}")
 
 
 def _check_mask(mask, shape):

@@ -26,6 +26,7 @@ split, getitem, masked_fill = map(_lifted.get, ("split", "getitem", "masked_fill
 matmul, softmax, log_softmax = map(_lifted.get, ("matmul", "softmax", "log_softmax"))
 mse_loss = _lifted["mse_loss"]
 scaled_dot_product_attention = _lifted["scaled_dot_product_attention"]
+split_heads, join_heads = _lifted["split_heads"], _lifted["join_heads"]
 
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
@@ -56,6 +57,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _lifted["linear"](x, weight, bias)
 
 
+def linear_gelu(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, approximate: str = "none"
+) -> Tensor:
+    return _lifted["linear_gelu"](x, weight, bias, approximate=approximate)
+
+
+def linear_residual(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor,
+    p: float,
+    rng: np.random.Generator,
+    training: bool = True,
+) -> Tensor:
+    """residual + dropout(x W^T + b), whose mask follows from one draw of `rng`; in evaluation and
+    for p = 0 nothing is dropped.
+    """
+    dropping = training and p > 0
+    settings = {"dropout_p": p, "seed": draw_seed(rng)} if dropping else {}
+    return _lifted["linear_residual"](x, weight, bias, residual, **settings)
+
+
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     return _lifted["layer_norm"](x, weight, bias, eps=eps)
 
@@ -84,6 +108,7 @@ for _name in (
     "where",
     "embedding",
     "linear",
+    "linear_gelu",
     "layer_norm",
     "rms_norm",
     "cross_entropy",

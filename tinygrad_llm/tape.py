@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_llm import twins
+from tinygrad_llm.ops import elementwise
+
 if TYPE_CHECKING:
     from tinygrad_llm.tensor import Tensor
 
@@ -111,9 +114,14 @@ class Node:
             for dy, shape in zip(self.dys, self.shapes, strict=True)
         ]
         incoming = tuple(dys) if self.several else dys[0]
-        if self.backward.__code__.co_argcount == 1:
+        count = self.backward.__code__.co_argcount
+        if count == 1:
             return self.backward(incoming)
-        return self.backward(incoming, [parent is not None for parent in self.parents])
+        needs = [parent is not None for parent in self.parents]
+        if count == 2 or _backward_watcher.get() is not None:
+            return self.backward(incoming, needs)
+        with _accumulating:  # it adds to the leaves' gradients itself
+            return self.backward(incoming, needs, [_grad_of(p) for p in self.parents])
 
     def free(self) -> None:
         """Forget what backward needed, and the way back."""
@@ -128,7 +136,10 @@ def walk(destination: Destination, dy: np.ndarray, retain_graph: bool) -> None:
     """
     waiting: list[tuple[int, Node]] = []
     after = _backward_watcher.get()
-    _deliver(destination, dy, False, waiting)
+    if isinstance(destination, tuple):
+        _deliver(*destination, dy, waiting)
+    else:
+        _accumulate(destination, dy, False)
     try:
         while waiting:
             node = waiting[0][1]
@@ -145,6 +156,12 @@ def walk(destination: Destination, dy: np.ndarray, retain_graph: bool) -> None:
             node.dys = [None] * len(node.dys)
 
 
+def _grad_of(parent: Destination) -> np.ndarray | None:
+    """The array that a leaf's gradients are added to, if it has one that a kernel can write to."""
+    grad = None if parent is None or type(parent) is tuple else parent.grad
+    return grad if grad is not None and grad.flags.c_contiguous else None
+
+
 def _pass_on(node: Node, gradients: tuple, waiting: list) -> None:
     """Deliver each gradient to the operand it belongs to."""
     if len(gradients) != len(node.parents):
@@ -155,36 +172,54 @@ def _pass_on(node: Node, gradients: tuple, waiting: list) -> None:
     for i, (parent, gradient) in enumerate(zip(node.parents, gradients, strict=True)):
         if parent is None:
             continue
-        shape = parent[0].shapes[parent[1]] if isinstance(parent, tuple) else parent.shape
-        if gradient is None or gradient.shape != shape and not _fits(gradient.shape, shape):
-            got = None if gradient is None else f"a gradient of shape {gradient.shape}"
-            raise ValueError(
-                f"the backward of {node.op.__name__} gave {got} for operand {i} of shape {shape}"
-            )
-        fresh = sum(gradient is array for array in (*node.dys, *gradients)) == 1
-        _deliver(parent, unbroadcast(gradient, shape), fresh, waiting)
+        inner = type(parent) is tuple
+        shape = parent[0].shapes[parent[1]] if inner else parent.data.shape
+        if gradient is None or gradient.shape != shape:
+            gradient = _fitted(node, i, gradient, shape)
+        if inner:
+            _deliver(*parent, gradient, waiting)
+        else:
+            fresh = not any(gradient is dy for dy in node.dys)
+            _accumulate(parent, gradient, fresh and parent.grad is None and _once(i, gradients))
 
 
-def _deliver(destination: Destination, gradient: np.ndarray, fresh: bool, waiting: list) -> None:
-    """Add a gradient to a leaf's grad or a node's dys; fresh: nobody else holds the array."""
-    if not isinstance(destination, tuple):
-        with _accumulating:
-            _accumulate(destination, np.asarray(gradient, destination.dtype), fresh)
-        return
-    node, index = destination
+def _once(i: int, gradients: tuple) -> bool:
+    return sum(gradient is gradients[i] for gradient in gradients) == 1
+
+
+def _deliver(node: Node, index: int, gradient: np.ndarray, waiting: list) -> None:
+    """Add a gradient to what has arrived for one output of a node."""
     if all(dy is None for dy in node.dys):
         heapq.heappush(waiting, (-node.serial, node))
     earlier = node.dys[index]
-    gradient = np.asarray(gradient, node.dtype)
-    node.dys[index] = gradient if earlier is None else earlier + gradient
+    if gradient.dtype != node.dtype:
+        gradient = gradient.astype(node.dtype)
+    if earlier is not None:
+        gradient, _ = twins.choose(elementwise.add, node.dtype)(earlier, gradient)
+    node.dys[index] = gradient
 
 
-def _accumulate(leaf: Tensor, gradient: np.ndarray, fresh: bool) -> None:
-    if leaf.grad is not None:
-        leaf.grad += gradient
-    else:
-        owned = fresh and gradient.base is None and gradient.flags.c_contiguous
-        leaf.grad = gradient if owned else np.array(gradient, order="C")
+def _accumulate(leaf: Tensor, gradient: np.ndarray, owned: bool) -> None:
+    """Add a gradient to a leaf's; owned: nobody else holds the array."""
+    with _accumulating:
+        if gradient is leaf.grad:
+            return  # the op has added it there
+        if leaf.grad is not None:
+            leaf.grad += gradient
+        elif owned and gradient.base is None and gradient.dtype == leaf.dtype:
+            leaf.grad = np.asarray(gradient, order="C")
+        else:
+            leaf.grad = np.array(gradient, leaf.dtype, order="C")
+
+
+def _fitted(node: Node, i: int, gradient: np.ndarray | None, shape: tuple) -> np.ndarray:
+    """The gradient of operand i in the operand's shape."""
+    if gradient is None or not _fits(gradient.shape, shape):
+        got = None if gradient is None else f"a gradient of shape {gradient.shape}"
+        raise ValueError(
+            f"the backward of {node.op.__name__} gave {got} for operand {i} of shape {shape}"
+        )
+    return unbroadcast(gradient, shape)
 
 
 def _fits(gradient: tuple[int, ...], shape: tuple[int, ...]) -> bool:

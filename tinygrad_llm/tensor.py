@@ -76,13 +76,13 @@ def _operands(args: tuple) -> tuple[list, np.dtype | None]:
     Integers and bools beside floats become floats of that dtype: NumPy would make float64 of them.
     """
     arrays = [_array_of(a) for a in args]
-    dtypes = [a.dtype for a in arrays if isinstance(a, np.ndarray)]
+    dtypes = {a.dtype for a in arrays if isinstance(a, np.ndarray)}
     floats = [d for d in dtypes if d.kind == "f"]
     if not floats:
         return arrays, None
     if len(floats) < len(dtypes):
         arrays = [
-            a.astype(floats[0]) if isinstance(a, np.ndarray) and a.dtype.kind in "iub" else a
+            a.astype(max(floats)) if isinstance(a, np.ndarray) and a.dtype.kind in "iub" else a
             for a in arrays
         ]
     return arrays, max(floats)

@@ -7,14 +7,19 @@ from numpy import float32
 from tinygrad_llm.checks import check_choice
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.parallel import Worker, as_line, line, number, part, run, threads_for
-from tinygrad_llm.kernels.polynomials import exp, normal_tail, sigmoid
+from tinygrad_llm.kernels.polynomials import (
+    CUBIC,
+    LINEAR,
+    exp,
+    gelu_tanh,
+    normal_tail,
+    sigmoid,
+)
+from tinygrad_llm.kernels.polynomials import gelu as gelu_of
 
 _SILU, _GELU, _GELU_TANH = range(3)
 _ZERO, _HALF, _ONE, _THREE = map(float32, (0, 0.5, 1, 3))
 _DENSITY = float32(1 / math.sqrt(2 * math.pi))
-# (1 + tanh u) / 2 = sigmoid(2 u), and 2 u = x (_LINEAR + _CUBIC x^2).
-_LINEAR = float32(2 * math.sqrt(2 / math.pi))
-_CUBIC = float32(2 * math.sqrt(2 / math.pi) * 0.044715)
 _FLAT = float32(9)  # beyond it sigmoid(2 u) is 0 or 1 in float32, and u' may overflow
 
 
@@ -39,11 +44,20 @@ def _activation(x, kind):
     run(_forward, threads, kind, x, as_line(y))
 
     def backward(dy):
-        dx = empty(shape)
-        run(_backward, threads, kind, x, as_line(dy), as_line(dx))
-        return (dx,)
+        return (_gradient(x, dy, kind),)
 
     return y, backward
+
+
+def gelu_gradient(x, dy, approximate):
+    """gelu's dx."""
+    return _gradient(as_line(x), dy, _GELU_TANH if approximate == "tanh" else _GELU)
+
+
+def _gradient(x, dy, kind):
+    dx = empty(dy.shape)
+    run(_backward, threads_for(x.size), kind, x, as_line(dy), as_line(dx))
+    return dx
 
 
 @Worker
@@ -56,11 +70,10 @@ def _forward(arguments, worker, workers):
             y[i] = x[i] * sigmoid(x[i])
     elif kind == _GELU:
         for i in range(x.size):
-            tail = normal_tail(abs(x[i]), exp(-_HALF * x[i] * x[i]))
-            y[i] = x[i] * (tail if x[i] < _ZERO else _ONE - tail)
+            y[i] = gelu_of(x[i])
     else:
         for i in range(x.size):
-            y[i] = x[i] * sigmoid(x[i] * (_LINEAR + _CUBIC * x[i] * x[i]))
+            y[i] = gelu_tanh(x[i])
 
 
 @Worker
@@ -82,7 +95,7 @@ def _backward(arguments, worker, workers):
     else:
         for i in range(x.size):
             z = -_FLAT if x[i] < -_FLAT else (_FLAT if x[i] > _FLAT else x[i])
-            e = exp(-z * (_LINEAR + _CUBIC * z * z))
+            e = exp(-z * (LINEAR + CUBIC * z * z))
             s = _ONE / (_ONE + e)
-            slope = _LINEAR + _THREE * _CUBIC * z * z
+            slope = LINEAR + _THREE * CUBIC * z * z
             dx[i] = dy[i] * (s + z * s * (e * s) * slope)

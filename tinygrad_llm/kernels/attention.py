@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.checks import check_attention
+from tinygrad_llm.checks import check_attention, check_heads
 from tinygrad_llm.kernels import attention_backward, attention_forward
 from tinygrad_llm.kernels.buffers import ALIGNMENT, empty, scratch
 from tinygrad_llm.kernels.parallel import run, threads_for
@@ -72,6 +72,42 @@ def scaled_dot_product_attention(
         return gradients
 
     return y, backward
+
+
+def split_heads(x, /, *, heads):
+    """(B, H, T, D) for each number H in `heads`, as views of x (B, T, sum(heads) D);   dx joins dy.
+
+    The gradients of attention above lie in memory as dx does: then nothing is copied.
+    """
+    check_heads(x, heads)
+    b, t, width = shape = x.shape
+    every = x.reshape(b, t, sum(heads), width // sum(heads)).swapaxes(1, 2)
+
+    def backward(dys):
+        joined = _joined(dys, shape)
+        if joined is None:
+            joined = np.concatenate(dys, axis=1).swapaxes(1, 2).reshape(shape)
+        return (joined,)
+
+    ends = list(itertools.accumulate(heads))
+    return tuple(every[:, end - h : end] for h, end in zip(heads, ends)), backward
+
+
+def _joined(parts, shape):
+    """The array (B, T, D) whose heads, one after another, are those of the parts; None if they lie
+    otherwise.
+    """
+    (_, t, width), owner = shape, parts[0].base
+    row = width * FLOAT_BYTES
+    strides = (t * row, parts[0].shape[3] * FLOAT_BYTES, row, FLOAT_BYTES)
+    start = place = parts[0].ctypes.data
+    for part in parts:
+        if part.base is not owner or part.strides != strides or part.ctypes.data != place:
+            return None
+        place += part.shape[1] * strides[1]
+    if not isinstance(owner, np.ndarray) or place != start + row:
+        return None
+    return np.ndarray(shape, np.float32, owner, start - owner.ctypes.data)
 
 
 def _without_gaps(x):

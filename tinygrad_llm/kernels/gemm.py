@@ -12,6 +12,7 @@ from numpy import int64
 
 from tinygrad_llm.kernels.buffers import empty, scratch
 from tinygrad_llm.kernels.compiling import INNER
+from tinygrad_llm.kernels.epilogues import NOTHING, epilogue_of, finish
 from tinygrad_llm.kernels.parallel import Worker, address, line, number, run, size, stride
 from tinygrad_llm.kernels.simd import (
     COLUMNS,
@@ -41,8 +42,8 @@ WORKSPACE = A_BLOCK + B_BLOCK + ROWS * COLUMNS
 SMALL = 400_000  # products of numbers, below which a second thread costs more than it brings
 
 
-def gemm(a, b, out=None, *, accumulate=False, bias=None):
-    """out (M, N) = a (M, K) b (K, N) + bias (N,), added to what `out` holds if `accumulate`.
+def gemm(a, b, out=None, *, accumulate=False, epilogue=NOTHING):
+    """out (M, N) = a (M, K) b (K, N), added to what `out` holds if `accumulate`; then the epilogue.
     Returns out.
 
     float32. a and b may have any strides; the numbers of a row of `out` lie side by side.
@@ -58,24 +59,22 @@ def gemm(a, b, out=None, *, accumulate=False, bias=None):
         raise ValueError(f"gemm: {a.shape} times {b.shape} into {out.shape} does not fit")
     if out.size and out.shape[1] > 1 and out.strides[1] != FLOAT_BYTES:
         raise ValueError(f"gemm: out needs rows without gaps, got strides {out.strides}")
-    products(a, _ONE_MATRIX, b, _ONE_MATRIX, out[None], accumulate, bias)
+    products(a, _ONE_MATRIX, b, _ONE_MATRIX, out[None], accumulate, epilogue)
     return out
 
 
-def products(a, a_offsets, b, b_offsets, out, accumulate=False, bias=None):
-    """out[i] (M, N) = a_i b_i + bias for matrices a_i that lie a_offsets[i] bytes after the matrix
-    a; b_i likewise.
+def products(a, a_offsets, b, b_offsets, out, accumulate=False, epilogue=NOTHING):
+    """out[i] (M, N) = a_i b_i for matrices a_i that lie a_offsets[i] bytes after the matrix a; b_i
+    likewise. An epilogue is for one product alone.
     """
     work = out.size // max(out.shape[1], 1) * max(out.shape[1], ROWS) * a.shape[1]
     threads = 1 if work < SMALL else get_num_threads()
-    bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias)
     room = scratch(WORKSPACE * threads)
-    run(_multiply, threads, a, a_offsets, b, b_offsets, out, accumulate, bias, room)
+    run(_multiply, threads, a, a_offsets, b, b_offsets, out, accumulate, room, *epilogue)
 
 
 _ONE_MATRIX = np.zeros(1, np.int64)
-_NO_BIAS = np.zeros(0, np.float32)
-_A, _A_OFFSETS, _B, _B_OFFSETS, _OUT, _ACCUMULATE, _BIAS, _ROOM = range(8)
+_A, _A_OFFSETS, _B, _B_OFFSETS, _OUT, _ACCUMULATE, _ROOM, _EPILOGUE = range(8)
 
 
 @Worker
@@ -86,7 +85,7 @@ def _multiply(arguments, worker, workers):
     batch, m, n = size(arguments, _OUT, 0), size(arguments, _OUT, 1), size(arguments, _OUT, 2)
     a_offsets = line(arguments, _A_OFFSETS, int64)
     b_offsets = line(arguments, _B_OFFSETS, int64)
-    bias = address(arguments, _BIAS) if size(arguments, _BIAS, 0) else 0
+    epilogue = epilogue_of(arguments, _EPILOGUE, n)
     parts = 1 if batch % workers == 0 else workers
     row_parts, column_parts = _grid(_panels(m, ROWS), _panels(n, COLUMNS), parts)
     parts = row_parts * column_parts
@@ -104,7 +103,7 @@ def _multiply(arguments, worker, workers):
             _range(n, COLUMNS, part % column_parts, column_parts),
             size(arguments, _A, 1),
             number(arguments, _ACCUMULATE),
-            bias,
+            epilogue,
             room,
         )
 
@@ -135,32 +134,33 @@ def _range(count, width, part, parts):
 
 
 @njit(**INNER)
-def _rectangle(a, b, c, rows, columns, depth, accumulate, bias, room):
-    """c[rows, columns] = a b + bias, by one thread, with nothing shared: blocks of columns, of k,
-    of rows.
+def _rectangle(a, b, c, rows, columns, depth, accumulate, epilogue, room):
+    """c[rows, columns] = a b and the epilogue, by one thread, with nothing shared: blocks of
+    columns, of k, of rows.
 
     a and b are (address, bytes from line to line, bytes from k to k, lines); c is (address, bytes
     from row to row).
     """
     if depth == 0:
-        _rectangle_without_products(c, rows, columns, accumulate, bias)
+        _rectangle_without_products(c, rows, columns, accumulate, epilogue)
     k_blocks = _panels(depth, DEPTH)
     for j in range(columns[0], columns[1], BLOCK_COLUMNS):
         j_end = min(j + BLOCK_COLUMNS, columns[1])
         for block in range(k_blocks):
             k, k_end = _range(depth, LANES, block, k_blocks)
             add = accumulate or block > 0
-            last_bias = bias if block == k_blocks - 1 else 0
+            last = block == k_blocks - 1
             for i in range(rows[0], rows[1], BLOCK_ROWS):
-                i_end = min(i + BLOCK_ROWS, rows[1])
-                _block(a, b, c, (i, i_end), (j, j_end), (k, k_end), rows, add, last_bias, room)
+                part = (i, min(i + BLOCK_ROWS, rows[1])), (j, j_end), (k, k_end)
+                _block(a, b, c, part, rows, add, last, epilogue, room)
 
 
 @njit(**INNER)
-def _block(a, b, c, rows, columns, ks, all_rows, add, bias, room):
-    """One block of a times one of b. The first block of rows packs b, a panel just before it is
-    used.
+def _block(a, b, c, part, all_rows, add, last, epilogue, room):
+    """One block of a times one of b; part: its rows, columns and ks. The first block of rows packs
+    b, a panel just before it is used.
     """
+    rows, columns, ks = part
     depth = ks[1] - ks[0]
     a_room, b_room, tile = (
         room,
@@ -189,10 +189,9 @@ def _block(a, b, c, rows, columns, ks, all_rows, add, bias, room):
                     ROWS, VECTORS, LANES, a_panel, panel, depth, tile, COLUMNS * FLOAT_BYTES, 0
                 )
                 _move(tile, place, c[1], high, wide, add)
-        if bias:
-            _finish(
-                c_column + rows[0] * c[1], c[1], rows[1] - rows[0], wide, bias + j * FLOAT_BYTES
-            )
+        if last:
+            place = c_column + rows[0] * c[1]
+            finish(place, c[1], rows[1] - rows[0], wide, epilogue, rows[0], j)
 
 
 def _packer(width):
@@ -230,8 +229,8 @@ def _packer(width):
                 done += 1
         for k in range(done, depth):
             numbers = carray(pointer(target + k * width * FLOAT_BYTES), width)
-            for line in range(width):
-                numbers[line] = pointer(source + min(line, there - 1) * stride + k * k_stride)[0]
+            for i in range(width):
+                numbers[i] = pointer(source + min(i, there - 1) * stride + k * k_stride)[0]
 
     return pack
 
@@ -250,21 +249,13 @@ def _move(tile, place, stride, rows, columns, add):
 
 
 @njit(**INNER)
-def _finish(place, stride, rows, columns, bias):
-    """The epilogue: what is done to a finished part of c while it is in the nearest cache."""
-    shift = carray(pointer(bias), columns)
-    for i in range(rows):
-        row = carray(pointer(place + i * stride), columns)
-        for j in range(columns):
-            row[j] += shift[j]
-
-
-@njit(**INNER)
-def _rectangle_without_products(c, rows, columns, accumulate, bias):
+def _rectangle_without_products(c, rows, columns, accumulate, epilogue):
     """K = 0: an empty sum is 0."""
-    for i in range(rows[0], rows[1]):
-        row = carray(pointer(c[0] + i * c[1] + columns[0] * FLOAT_BYTES), columns[1] - columns[0])
-        for j in range(row.size):
-            row[j] = (row[j] if accumulate else 0) + (
-                pointer(bias + j * FLOAT_BYTES)[0] if bias else 0
-            )
+    for j in range(columns[0], columns[1], COLUMNS):
+        wide = min(COLUMNS, columns[1] - j)
+        place = c[0] + rows[0] * c[1] + j * FLOAT_BYTES
+        for i in range(rows[1] - rows[0]):
+            row = carray(pointer(place + i * c[1]), wide)
+            if not accumulate:
+                row[:] = 0
+        finish(place, c[1], rows[1] - rows[0], wide, epilogue, rows[0], j)

@@ -4,9 +4,13 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.checks import check_linear, check_matmul
+from tinygrad_llm.checks import check_choice, check_linear, check_matmul, check_residual
+from tinygrad_llm.kernels import epilogues
+from tinygrad_llm.kernels.activations import gelu_gradient
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.gemm import gemm, products
+from tinygrad_llm.kernels.parallel import as_table
+from tinygrad_llm.kernels.selection import drop
 
 
 def matmul(a, b, /):
@@ -46,32 +50,76 @@ def linear(x, weight, bias, /):
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    check_linear(x, weight, bias)
-    n, k = weight.shape
-    rows = math.prod(x.shape[:-1])  # -1 would be ambiguous where K or N is 0
-    x_rows = x.reshape(rows, k)
-    y = gemm(x_rows, weight.T, bias=bias).reshape(*x.shape[:-1], n)
+    y = _linear(x, weight, bias)
 
-    def backward(dy, needs, into=(None, None, None)):
-        dy_rows = dy.reshape(rows, n)
-        return (
-            gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
-            _product_into(into[1], dy_rows.T, x_rows) if needs[1] else None,
-            _sum_into(into[2], dy_rows) if needs[2] else None,
-        )
+    def backward(dy, needs, into=_NOWHERE):
+        return _linear_backward(x, weight, dy, needs, into)
 
     return y, backward
 
 
+def linear_gelu(x, weight, bias, /, *, approximate="none"):
+    """y = GELU(h), h = x W^T + b;   dh as in gelu, then dx, dW and db as in linear."""
+    check_choice("gelu", "approximate", approximate, ("none", "tanh"))
+    kind = epilogues.GELU_TANH if approximate == "tanh" else epilogues.GELU
+    y = empty((*x.shape[:-1], len(weight)))
+    h = _linear(x, weight, bias, kind, other=as_table(y))
+
+    def backward(dy, needs, into=_NOWHERE):
+        dh = gelu_gradient(h, dy, approximate)
+        return _linear_backward(x, weight, dh, needs, into)
+
+    return y, backward
+
+
+def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
+    """y = r + dropout(x W^T + b);   dr = dy, the rest as in dropout and linear."""
+    check_residual(x, weight, residual)
+    y = _linear(x, weight, bias, epilogues.RESIDUAL, as_table(residual), dropout_p, seed)
+
+    def backward(dy, needs, into=(*_NOWHERE, None)):
+        dh = drop(dy, dropout_p, seed) if dropout_p else dy
+        return *_linear_backward(x, weight, dh, needs, into), dy if needs[3] else None
+
+    return y, backward
+
+
+_NOWHERE = (None, None, None)
+
+
+def _linear(x, weight, bias, kind=epilogues.PLAIN, other=epilogues.NO_ROWS, dropout_p=0.0, seed=0):
+    check_linear(x, weight, bias)
+    epilogue = epilogues.arguments(kind, bias, other, dropout_p, seed)
+    y = gemm(_rows(x), weight.T, epilogue=epilogue)
+    return y.reshape(*x.shape[:-1], len(weight))
+
+
+def _linear_backward(x, weight, dy, needs, into):
+    """dx, dW and db; the last two added to arrays where `into` holds some."""
+    dy_rows = _rows(dy)
+    return (
+        gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
+        _product_into(into[1], dy_rows.T, _rows(x)) if needs[1] else None,
+        _sum_into(into[2], dy_rows) if needs[2] else None,
+    )
+
+
+def _rows(x):
+    """x (..., D) as (N, D); -1 would be ambiguous where D is 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def _product_into(total, a, b):
-    """a b, added to `total` if that is an array."""
+    """a b; or `total`, if that is an array, with a b added to it."""
     return gemm(a, b, out=total, accumulate=total is not None)
 
 
 def _sum_into(total, rows):
-    """The sum of the rows, added to `total` if that is an array."""
-    ones = np.ones((1, len(rows)), np.float32)
-    return _product_into(None if total is None else total[None], ones, rows)[0]
+    """The sum of the rows; or `total`, if that is an array, with the sum added to it."""
+    sums = _product_into(
+        None if total is None else total[None], np.ones((1, len(rows)), np.float32), rows
+    )
+    return sums[0] if total is None else total
 
 
 def _multiply(a, b):

@@ -11,7 +11,7 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.compiling import INNER
-from tinygrad_llm.kernels.vectors import clamp, scale_by_power
+from tinygrad_llm.kernels.vectors import clamp, larger, scale_by_power
 
 _LOG2_E = float32(1 / math.log(2))
 _LN2_HIGH = float32(0.693359375)  # short enough for its products with n to be exact
@@ -36,7 +36,11 @@ _ERFC = tuple(
         ),
     )
 )
-_ONE, _HALF, _THREE, _SQRT_HALF = map(float32, (1, 0.5, 3, math.sqrt(0.5)))
+_ZERO, _ONE, _HALF, _THREE, _SQRT_HALF = map(float32, (0, 1, 0.5, 3, math.sqrt(0.5)))
+_FINITE, _INFINITE = float32(3e38), float32(math.inf)
+# In GELU's tanh form (1 + tanh u) / 2 = sigmoid(2 u), and 2 u = x (LINEAR + CUBIC x^2).
+LINEAR = float32(2 * math.sqrt(2 / math.pi))
+CUBIC = float32(2 * math.sqrt(2 / math.pi) * 0.044715)
 
 
 # Not FASTMATH: reordered, the rounding and the two-part ln 2 would cancel out of the program.
@@ -60,7 +64,20 @@ def exp(x):
 @njit(fastmath={"contract"}, **INNER)
 def sigmoid(x):
     """1 / (1 + e^-x)."""
-    return _ONE / (_ONE + exp(-x))
+    return _ONE / (_ONE + exp(_ZERO - x))
+
+
+@njit(fastmath={"contract"}, **INNER)
+def gelu(x):
+    """x P(Z < x) of a standard normal Z, which is max(x, 0) - |x| P(Z > |x|)."""
+    size = clamp(larger(x, _ZERO - x), _ZERO, _FINITE)
+    return clamp(x, _ZERO, _INFINITE) - size * normal_tail(size, exp(x * x * -_HALF))
+
+
+@njit(fastmath={"contract"}, **INNER)
+def gelu_tanh(x):
+    """x (1 + tanh u) / 2."""
+    return x * sigmoid(x * (x * x * CUBIC + LINEAR))
 
 
 @njit(fastmath={"contract"}, **INNER)
@@ -73,7 +90,7 @@ def normal_tail(x, gaussian):
     z = x * _SQRT_HALF
     inverse = _ONE / (z + _THREE)
     s = (z - _THREE) * inverse
-    q = _ERFC[0]
-    for i in range(1, len(_ERFC)):
+    q = s * _ERFC[0] + _ERFC[1]
+    for i in range(2, len(_ERFC)):
         q = q * s + _ERFC[i]
     return _HALF * gaussian * q * inverse

@@ -43,17 +43,18 @@ def dropout(x, /, *, p, seed):
 
     k is a hash of the seed and the position, computed again in backward.
     """
-    settings, scale = hash_settings(p, seed), np.full(1, 1 / (1 - p), np.float32)
-
-    def drop(x):
-        y = empty(x.shape)
-        run(_drop, threads_for(x.size), as_line(x), settings, scale, as_line(y))
-        return y
 
     def backward(dy):
-        return (drop(dy),)
+        return (drop(dy, p, seed),)
 
-    return drop(x), backward
+    return drop(x, p, seed), backward
+
+
+def drop(x, p, seed):
+    """x k / (1 - p)."""
+    settings, scale, y = hash_settings(p, seed), np.full(1, 1 / (1 - p), np.float32), empty(x.shape)
+    run(_drop, threads_for(x.size), as_line(x), settings, scale, as_line(y))
+    return y
 
 
 def hash_settings(p, seed):

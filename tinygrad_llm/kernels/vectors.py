@@ -116,7 +116,8 @@ def _arithmetic(symbol, instruction):
     @intrinsic
     def compute(typing, a, b):
         def generate(context, builder, signature, arguments):
-            return getattr(builder, instruction)(*_alike(builder, *arguments))
+            # flags: a product and a sum may become one instruction that rounds once
+            return getattr(builder, instruction)(*_alike(builder, *arguments), flags=["contract"])
 
         return VECTOR(a, b), generate
 

@@ -114,7 +114,7 @@ class GPT(Module):
 
 
 class Block(Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + dropout(attention(norm(x))), then x + dropout(mlp(norm(x)))."""
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator):
         width, eps, bias = config.n_embd, config.layer_norm_epsilon, config.bias
@@ -129,11 +129,10 @@ class Block(Module):
         )
         self.ln_2 = LayerNorm(width, eps=eps, bias=bias)
         self.mlp = MLP(config, rng)
-        self.drop = Dropout(config.dropout, rng=rng)
 
     def forward(self, x: Tensor, *, cache: KeyValueCache | None = None) -> Tensor:
-        x = x + self.drop(self.attn(self.ln_1(x), is_causal=True, cache=cache))
-        return x + self.drop(self.mlp(self.ln_2(x)))
+        x = self.attn(self.ln_1(x), is_causal=True, cache=cache, residual=x)
+        return self.mlp(self.ln_2(x), residual=x)
 
 
 class MLP(Module):
@@ -142,6 +141,8 @@ class MLP(Module):
     def __init__(self, config: GPTConfig, rng: np.random.Generator):
         self.c_fc = Linear(config.n_embd, 4 * config.n_embd, bias=config.bias, rng=rng)
         self.c_proj = Linear(4 * config.n_embd, config.n_embd, bias=config.bias, rng=rng)
+        self.dropout, self.rng = config.dropout, rng
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+    def forward(self, x: Tensor, *, residual: Tensor) -> Tensor:
+        h = F.linear_gelu(x, self.c_fc.weight, self.c_fc.bias, approximate="tanh")
+        return self.c_proj.onto(residual, h, self.dropout, self.rng)

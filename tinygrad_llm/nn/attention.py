@@ -6,7 +6,7 @@ Vaswani et al. 2017, section 3.2.2; grouped key-value heads: Ainslie et al. 2023
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -65,12 +65,13 @@ class MultiHeadAttention(Module):
         is_causal: bool = False,
         rotate: Callable[[Tensor], Tensor] | None = None,
         cache: KeyValueCache | None = None,
+        residual: Tensor | None = None,
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D). Queries come from x; keys and values from memory (B, S, D), or
         from x itself.
 
         mask: bool, True = may attend, broadcast to (B, H, T, S). rotate: applied to q and k, for
-        rotary positions.
+        rotary positions. residual (B, T, D): what the result, after dropout, is added to.
         """
         q, k, v = self.project(x, memory)
         if rotate is not None:
@@ -87,17 +88,20 @@ class MultiHeadAttention(Module):
             dropout_p=self.dropout if dropping else 0.0,
             seed=F.draw_seed(self.rng) if dropping else 0,
         )
-        return self.out_proj(y.transpose(1, 2).reshape(x.shape))  # (B, H, T, D/H) -> (B, T, D)
+        y = F.join_heads(y)  # (B, H, T, D/H) -> (B, T, D)
+        if residual is None:
+            return self.out_proj(y)
+        return self.out_proj.onto(residual, y, self.dropout, self.rng)
 
-    def project(self, x: Tensor, memory: Tensor | None = None) -> list[Tensor]:
+    def project(self, x: Tensor, memory: Tensor | None = None) -> Sequence[Tensor]:
         """Queries (B, H, T, D/H), keys and values (B, G, S, D/H)."""
+        heads = self.heads, self.kv_heads, self.kv_heads
         if memory is None:
-            parts = self.in_proj(x).split(self.sizes, -1)
-        else:
-            (wq, wk, wv), (bq, bk, bv) = self._split_projection()
-            parts = F.linear(x, wq, bq), F.linear(memory, wk, bk), F.linear(memory, wv, bv)
+            return F.split_heads(self.in_proj(x), heads=heads)
+        sources = x, memory, memory
         return [
-            part.reshape(*part.shape[:2], -1, self.head_width).transpose(1, 2) for part in parts
+            F.split_heads(F.linear(source, weight, bias), heads=(count,))[0]
+            for source, weight, bias, count in zip(sources, *self._split_projection(), heads)
         ]
 
     def _split_projection(self) -> tuple:

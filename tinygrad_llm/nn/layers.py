@@ -27,6 +27,10 @@ class Linear(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
+    def onto(self, residual: Tensor, x: Tensor, p: float, rng: np.random.Generator) -> Tensor:
+        """residual + dropout(x W^T + b): how a branch of a transformer ends."""
+        return F.linear_residual(x, self.weight, self.bias, residual, p, rng, self.training)
+
 
 class Embedding(Module):
     """One row of D numbers for each of V ids; ids (...) -> (..., D)."""

@@ -20,9 +20,9 @@ _NAMES = {
     shapes: "reshape transpose permute squeeze unsqueeze broadcast_to concatenate stack "
     "split getitem",
     selection: "where masked_fill embedding dropout",
-    matmul: "matmul linear",
+    matmul: "matmul linear linear_gelu linear_residual",
     normalize: "softmax log_softmax layer_norm rms_norm",
-    attention: "scaled_dot_product_attention",
+    attention: "scaled_dot_product_attention split_heads join_heads",
     losses: "cross_entropy mse_loss",
 }
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.checks import check_attention
+from tinygrad_llm.checks import check_attention, check_heads, check_joinable
 from tinygrad_llm.ops.selection import keep
 
 
@@ -43,6 +43,32 @@ def scaled_dot_product_attention(
         return dq, dk, dv
 
     return (weights * kept) @ v_all, backward
+
+
+def split_heads(x, /, *, heads):
+    """(B, H, T, D) for each number H in `heads`, as views of x (B, T, sum(heads) D);   dx joins dy.
+
+    heads (H, G, G): the queries, keys and values of one projection.
+    """
+    check_heads(x, heads)
+    b, t, width = x.shape
+    every = x.reshape(b, t, sum(heads), width // sum(heads)).swapaxes(1, 2)  # (B, sum(heads), T, D)
+
+    def backward(dys):
+        return (np.concatenate(dys, axis=1).swapaxes(1, 2).reshape(b, t, width),)
+
+    return tuple(np.split(every, np.cumsum(heads)[:-1], axis=1)), backward
+
+
+def join_heads(x, /):
+    """y (B, T, H D): the heads of x (B, H, T, D) side by side;   dx is dy, cut the same way."""
+    check_joinable(x)
+    b, h, t, d = x.shape
+
+    def backward(dy):
+        return (dy.reshape(b, t, h, d).swapaxes(1, 2),)
+
+    return x.swapaxes(1, 2).reshape(b, t, h * d), backward
 
 
 def attention_weights(q, k, mask, is_causal, scale):

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.checks import check_linear, check_matmul
+from tinygrad_llm.checks import check_linear, check_matmul, check_residual
+from tinygrad_llm.ops.activations import gelu
+from tinygrad_llm.ops.selection import dropout
 
 
 def matmul(a, b, /):
@@ -58,3 +60,29 @@ def linear(x, weight, bias, /):
         )
 
     return y, backward
+
+
+def linear_gelu(x, weight, bias, /, *, approximate="none"):
+    """y = GELU(h), h = x W^T + b;   dh as in gelu, then dx, dW and db as in linear."""
+    h, linear_backward = linear(x, weight, bias)
+    y, gelu_backward = gelu(h, approximate=approximate)
+
+    def backward(dy, needs):
+        return linear_backward(*gelu_backward(dy), needs)
+
+    return y, backward
+
+
+def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
+    """y = r + dropout(x W^T + b);   dr = dy, the rest as in dropout and linear.
+
+    The end of each branch of a transformer. residual r and y: (..., N).
+    """
+    check_residual(x, weight, residual)
+    h, linear_backward = linear(x, weight, bias)
+    dropped, dropout_backward = dropout(h, p=dropout_p, seed=seed)
+
+    def backward(dy, needs):
+        return *linear_backward(*dropout_backward(dy), needs), dy if needs[3] else None
+
+    return residual + dropped, backward

@@ -1,0 +1,69 @@
+"""Recycled memory: never two arrays in one place, none kept that is not needed."""
+
+import gc
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from tinygrad_llm.kernels import buffers
+from tinygrad_llm.kernels.buffers import ALIGNMENT, empty
+
+SIZE = 100_000  # numbers
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    buffers._blocks().clear()
+
+
+def place(array):
+    return array.ctypes.data
+
+
+def test_arrays_in_use_never_share_memory():
+    arrays = [empty((10, SIZE // 10)) for _ in range(20)]
+    for i, array in enumerate(arrays):
+        array.fill(i)
+    assert all(np.all(array == i) for i, array in enumerate(arrays))
+    assert all(place(array) % ALIGNMENT == 0 for array in arrays)
+
+
+def test_memory_of_an_array_that_is_gone_is_used_again():
+    first = empty((SIZE,))
+    before = place(first)
+    del first
+    assert place(empty((SIZE // 4, 4))) == before
+
+
+def test_a_view_keeps_the_memory():
+    array = empty((SIZE,))
+    view = array.reshape(-1, 4).T[1:, ::2]
+    before = place(array)
+    del array
+    assert place(empty((SIZE,))) != before
+    assert view.shape == (3, SIZE // 8)
+
+
+def test_many_sizes_one_after_another_keep_little():
+    tracemalloc.start()
+    try:
+        for n in range(200):
+            empty((SIZE + n,)).fill(0)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 4 * 4 * SIZE
+
+
+def test_threads_have_their_own():
+    mine, theirs = empty((SIZE,)), []
+    thread = threading.Thread(target=lambda: theirs.append(empty((SIZE,))))
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert place(theirs[0]) != place(mine)
+    mine.fill(1)
+    theirs[0].fill(2)
+    assert np.all(mine == 1)
