@@ -17,8 +17,9 @@ import numpy as np
 
 from tinygrad_llm import twins
 
+_LINEAR = ("linear", "linear_gelu", "linear_residual")
 # Backward's products for each of forward's: dx and dW; attention makes its scores again.
-_BACKWARD = {"linear": 2, "matmul": 2, "scaled_dot_product_attention": 2.5}
+_BACKWARD = {**dict.fromkeys(_LINEAR, 2), "matmul": 2, "scaled_dot_product_attention": 2.5}
 
 
 @dataclass
@@ -114,7 +115,7 @@ class _TimedBackward:
 
 def product_flops(name: str, operands: tuple, settings: dict[str, Any]) -> float:
     """Multiplications and additions of forward, for the operations that are products."""
-    if name == "linear":
+    if name in _LINEAR:
         return 2 * operands[0].size * len(operands[1])
     if name == "matmul":
         a, b = operands
