@@ -44,6 +44,8 @@ def test_formulas_of_products():
     assert causal == whole / 2
     assert product_flops("matmul", (normal(5, 2, 3), normal(3, 7)), {}) == 2 * 5 * 2 * 3 * 7
     assert product_flops("matmul", (normal(3), normal(3)), {}) == 2 * 3
+    x, square = normal(5, 4), normal(4, 4)
+    assert product_flops("linear_residual", (x, square, None, x), {}) == 2 * 5 * 4 * 4
     assert product_flops("gelu", (heads,), {}) == 0
 
 

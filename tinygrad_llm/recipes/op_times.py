@@ -17,9 +17,9 @@ import numpy as np
 
 from tinygrad_llm import twins
 
-# Backward's products for each of forward's: dx and dW; attention makes its scores again.
 _LINEAR = ("linear", "linear_gelu", "linear_residual")
-_BACKWARD = dict.fromkeys((*_LINEAR, "matmul"), 2) | {"scaled_dot_product_attention": 2.5}
+# Backward's products for each of forward's: dx and dW; attention makes its scores again.
+_BACKWARD = {**dict.fromkeys(_LINEAR, 2), "matmul": 2, "scaled_dot_product_attention": 2.5}
 
 
 @dataclass
