@@ -1,7 +1,47 @@
-"""How kernels are compiled."""
+"""How kernels are compiled, and kept between processes in Numba's cache."""
+
+import functools
+import warnings
+
+from numba.core.caching import FunctionCache
 
 # Sums may be reordered into vectors, but NaN and infinity keep their meaning: masks are -inf.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 
 # For functions that compiled code alone calls: without the wrapper for Python, a third faster.
 INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def compile_cached(function, decorator):
+    """decorator(cache=True)(function), in whatever state the cache is.
+
+    decorator: numba.njit or numba.cfunc with its settings. An entry that cannot be read is dropped
+    and compiled again; where nothing can be written, nothing is kept. A RuntimeWarning says so.
+    """
+    try:
+        return _compile_again_if_damaged(function, decorator)
+    except (OSError, RuntimeError):  # RuntimeError: Numba found no folder that it may write
+        _tell_nothing_is_kept()
+    return decorator(cache=False)(function)
+
+
+@functools.cache  # once, not for every kernel: Numba resets what Python knows of warnings given
+def _tell_nothing_is_kept():
+    warnings.warn(
+        "compiled kernels cannot be kept, so every start compiles them: no folder for them can "
+        "be written, or the disk is full; set NUMBA_CACHE_DIR to a folder of yours",
+        RuntimeWarning,
+    )
+
+
+def _compile_again_if_damaged(function, decorator):
+    entries = FunctionCache(function)
+    try:
+        return decorator(cache=True)(function)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        name = function.__qualname__
+        warnings.warn(f"{name}: cached code is damaged ({error}); compiling again", RuntimeWarning)
+    entries.flush()
+    return decorator(cache=True)(function)

@@ -6,8 +6,8 @@ would take Numba a second more. An array travels as the address of its NumPy obj
 `line`, `table` and `matrix` read; `number` reads an integer.
 """
 
-import functools
 from array import array
+from functools import cached_property, partial
 
 import numpy as np
 from llvmlite import ir
@@ -15,7 +15,7 @@ from numba import carray, cfunc, njit, prange, types
 from numba.extending import intrinsic
 from numpy import bool_
 
-from tinygrad_llm.kernels.compiling import FASTMATH, INNER
+from tinygrad_llm.kernels.compiling import FASTMATH, INNER, compile_cached
 from tinygrad_llm.kernels.simd import INT, POINTER
 from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
@@ -34,10 +34,10 @@ class Worker:
     def __init__(self, function):
         self.function = function
 
-    @functools.cached_property
+    @cached_property
     def address(self):
-        compiler = cfunc(_SIGNATURE, cache=True, error_model="numpy", fastmath=FASTMATH)
-        return compiler(self.function).address
+        decorator = partial(cfunc, _SIGNATURE, error_model="numpy", fastmath=FASTMATH)
+        return compile_cached(self.function, decorator).address
 
 
 def threads_for(work):
@@ -164,10 +164,14 @@ def _call(typing, function, arguments, worker, workers):
     return types.void(*[types.int64] * 4), generate
 
 
-@njit(types.void(*[types.int64] * 3), parallel=True, nogil=True, cache=True)
-def _launch(function, arguments, workers):
+def _start(function, arguments, workers):
     if workers == 1:
         _call(function, arguments, 0, 1)
     else:
         for worker in prange(workers):
             _call(function, arguments, worker, workers)
+
+
+_launch = compile_cached(
+    _start, partial(njit, types.void(*[types.int64] * 3), parallel=True, nogil=True)
+)

@@ -1,0 +1,85 @@
+"""A cache that is damaged, full or read-only slows the start and stops nothing."""
+
+import errno
+from functools import partial
+
+import numba
+import pytest
+from numba import int64, njit
+from numba.core import caching
+
+from tinygrad_llm.kernels import compiling
+from tinygrad_llm.kernels.compiling import compile_cached
+
+
+def twice(x):
+    return x + x
+
+
+def compiled():
+    return compile_cached(twice, partial(njit, int64(int64)))
+
+
+@pytest.fixture(autouse=True)
+def untold():
+    compiling._tell_nothing_is_kept.cache_clear()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache that holds `twice`."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert compiled()(21) == 42
+    assert len(list(tmp_path.rglob("*.nb?"))) == 2  # the index and one entry
+    return tmp_path
+
+
+def test_an_entry_is_loaded(cache):
+    again = compiled()
+    assert again(21) == 42 and sum(again.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"], ids=["index", "entry"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b"", lambda b: b[:20], lambda b: b[:-9], lambda b: b"\xff" * len(b)],
+    ids=["empty", "start", "cut", "scrambled"],
+)
+def test_a_damaged_entry_is_compiled_again(cache, suffix, damage):
+    (file,) = cache.rglob(f"*{suffix}")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(RuntimeWarning, match="twice.*compiling again"):
+        assert compiled()(21) == 42
+    assert sum(compiled().stats.cache_hits.values()) == 1  # mended, and no warning any more
+
+
+def test_a_missing_entry_is_compiled_again(cache):
+    next(cache.rglob("*.nbc")).unlink()
+    assert compiled()(21) == 42
+
+
+def test_no_folder_that_can_be_written(monkeypatch):
+    def deny(self):
+        raise PermissionError(errno.EACCES, "Permission denied")  # root may write anywhere
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", deny)
+    with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR"):
+        assert compiled()(21) == 42
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def full(self, name, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_save_data", full)
+    with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR"):
+        assert compiled()(21) == 42
+
+
+def test_a_mistake_in_a_kernel_is_still_an_error(cache):
+    def wrong(x):
+        return x + "1"
+
+    with pytest.warns(RuntimeWarning), pytest.raises(numba.TypingError):
+        compile_cached(wrong, partial(njit, int64(int64)))
