@@ -11,7 +11,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.text.byte_alphabet import unspell
 from tinygrad_llm.text.contents import Contents, merge_ids
 
-PATTERNS = {"gpt-2": "gpt2", "smollm": "smollm", "llama-bpe": "llama3"}  # ours by llama.cpp's
+PATTERNS = {"gpt-2": "gpt2", "smollm": "smollm"}  # ours by llama.cpp's names
 NORMAL, CONTROL = 1, 3  # types of tokens
 
 

@@ -54,7 +54,8 @@ def masked_token(
     the vocabulary is the widest.
     """
     hidden = model.hidden(inputs, attention_mask=attention_mask, token_type_ids=token_type_ids)
-    rows, places = np.nonzero(targets != IGNORE)
-    logits = model.head(hidden[rows, places])  # (chosen, V)
-    total = F.cross_entropy(logits, targets[rows, places], reduction="sum")
-    return Loss(total, len(rows))
+    places = np.flatnonzero(targets != IGNORE)
+    rows = hidden.reshape(-1, hidden.shape[-1])  # (B, T, D) -> (B T, D)
+    logits = model.head(F.embedding(places, rows))  # (chosen, V); embedding gathers rows
+    total = F.cross_entropy(logits, targets.reshape(-1)[places], reduction="sum")
+    return Loss(total, len(places))
