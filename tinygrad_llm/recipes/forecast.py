@@ -1,5 +1,5 @@
-"""What a run will cost, before it starts: parameters and operations by formula, time by trying two
-small models.
+"""What a run will cost, before it starts: parameters and operations by formula, time by trying a
+model of two layers.
 
 Kaplan et al. 2020, arXiv 2001.08361, section 2.1, counts 6 operations a parameter and token for a
 step; here the attention's own products are counted too.
@@ -48,6 +48,8 @@ def forecast(settings: Settings, *, evaluation_tokens: int = 0) -> Forecast:
     share of the time.
     """
     config, loop = settings.model, settings.loop
+    _timed(_smallest(config), 1, settings)  # loads the kernels
+    memory = peak_memory(config, loop.batch_size)
     one = step_seconds(settings) * loop.accumulation
     step_tokens = loop.batch_size * loop.accumulation * config.n_positions
     evaluations = loop.steps // settings.run.eval_every
@@ -56,7 +58,7 @@ def forecast(settings: Settings, *, evaluation_tokens: int = 0) -> Forecast:
     return Forecast(
         num_parameters(config),
         flops_per_token(config),
-        peak_memory(config, loop.batch_size),
+        memory,
         one,
         loop.steps * one + evaluating,
     )
@@ -87,13 +89,13 @@ def peak_memory(config: GPTConfig, batch_size: int) -> int:
     """Bytes at the peak of a step, this process as it is now included.
 
     Four floats a parameter (weight, gradient, two moments); what each layer saves for its backward;
-    and around the loss the logits, their probabilities and their gradient.
+    and around the loss the logits and their gradient.
     """
     tokens, width = batch_size * config.n_positions, config.n_embd
     saved = (
         config.n_layer * 16 * width
     )  # inputs of norms 2, their outputs 2, q k v 3, attention 1, MLP 8
-    ends = 4 * width + 3 * config.vocab_size
+    ends = 4 * width + 2 * config.vocab_size
     return resident_memory() + FLOAT * (4 * num_parameters(config) + tokens * (saved + ends))
 
 
@@ -116,32 +118,28 @@ def _status(name: str) -> int:
 
 
 def step_seconds(settings: Settings) -> float:
-    """Seconds of one training step: a model of one layer and one of two are timed, the rest is
-    their difference.
-    """
-    one, two = (
-        _timed(dataclasses.replace(settings.model, n_layer=layers), settings) for layers in (1, 2)
-    )
-    return one + max(two - one, 0.0) * (settings.model.n_layer - 1)
+    """Seconds of one training step: that of two layers, timed, in proportion to the operations."""
+    config = settings.model
+    small = dataclasses.replace(config, n_layer=min(config.n_layer, 2))
+    seconds = _timed(small, settings.loop.batch_size, settings)
+    return seconds * flops_per_token(config) / flops_per_token(small)
 
 
-def _timed(config: GPTConfig, settings: Settings) -> float:
-    """The median of five steps, after one that compiles and warms up; two where a step is long."""
+def _smallest(config: GPTConfig) -> GPTConfig:
+    """The same operations on a few numbers."""
+    heads = config.n_head
+    return dataclasses.replace(config, n_layer=1, n_embd=heads, vocab_size=2, n_positions=1)
+
+
+def _timed(config: GPTConfig, batch_size: int, settings: Settings) -> float:
+    """The median of up to 20 steps in about 3 seconds, after one that compiles and warms up."""
     rng = np.random.default_rng(0)
     model = GPT(config, rng=rng)
     optimizer = AdamW(model.parameters(), settings.adamw)
-    ids = rng.integers(config.vocab_size, size=(settings.loop.batch_size, config.n_positions + 1))
-    times: list[float] = []
-    while len(times) < 6 and sum(times[1:]) < 3.0:
+    ids = rng.integers(config.vocab_size, size=(batch_size, config.n_positions + 1))
+    batch, clip, times = (ids[:, :-1], ids[:, 1:]), settings.loop.clip, []
+    while len(times) < 21 and sum(times[1:]) < 3.0:
         start = time.perf_counter()
-        train_step(
-            model,
-            next_token,
-            optimizer,
-            [(ids[:, :-1], ids[:, 1:])],
-            lr=0.0,
-            clip=settings.loop.clip,
-            rng=rng,
-        )
+        train_step(model, next_token, optimizer, [batch], lr=0.0, clip=clip, rng=rng)
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:]))
