@@ -155,3 +155,10 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path, capsys):
     (tmp_path / "x.bin").write_bytes(b"PK\3\4 something else")
     line = refuse(capsys, 2, "import", tmp_path / "x.bin", tmp_path / "own")
     assert "not with b'GGUF'" in line and not (tmp_path / "own").exists()
+
+
+def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, capsys):
+    config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    save_model(tmp_path, Bert(config, rng=np.random.default_rng(0)))
+    assert main(["generate", str(tmp_path), "--prompt", "a"]) == 2
+    assert "holds a Bert, which does not predict the next token" in capsys.readouterr().err

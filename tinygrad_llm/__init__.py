@@ -1,21 +1,33 @@
 """The public names. The README has the map of the house; every formula is in `ops`."""
 
+import importlib
+from typing import Any
+
 # Loaded first, so that the name `kernels` is then that of the switch, not of the room.
 from tinygrad_llm import kernels as _compiled  # noqa: F401
-from tinygrad_llm.explain.gradcheck import gradcheck
-from tinygrad_llm.models.gpt import GPT, GPTConfig
-from tinygrad_llm.tensor import Tensor, no_grad
-from tinygrad_llm.text import BPETokenizer
-from tinygrad_llm.twins import kernels, reference
+from tinygrad_llm.twins import kernels, reference  # noqa: F401
 
+_HOMES = {  # each is loaded when its name is first used
+    "BPETokenizer": "text",
+    "Bert": "models",
+    "BertConfig": "models",
+    "GPT": "models",
+    "GPTConfig": "models",
+    "Llama": "models",
+    "LlamaConfig": "models",
+    "Tensor": "tensor",
+    "gradcheck": "explain.gradcheck",
+    "no_grad": "tensor",
+}
 __version__ = "0.1.0"
-__all__ = [
-    "BPETokenizer",
-    "GPT",
-    "GPTConfig",
-    "Tensor",
-    "gradcheck",
-    "kernels",
-    "no_grad",
-    "reference",
-]
+__all__ = sorted([*_HOMES, "kernels", "reference"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tinygrad_llm' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tinygrad_llm.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

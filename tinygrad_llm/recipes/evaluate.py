@@ -9,20 +9,22 @@ import numpy as np
 
 from tinygrad_llm.data.batches import windows
 from tinygrad_llm.data.tokens import Tokens
-from tinygrad_llm.formats.folder import load_model
 from tinygrad_llm.recipes.corpus import corpus_texts
+from tinygrad_llm.recipes.models import load_decoder
 from tinygrad_llm.text import chunks, load_tokenizer, token_lengths
 from tinygrad_llm.training.evaluation import Score, evaluate
 from tinygrad_llm.training.objectives import next_token
 
+LONGEST = 1024  # tokens of a window: the logits of a longer one take more memory than the model
+
 
 def evaluate_folder(folder: str | Path, paths: Sequence[str], *, batch_tokens: int = 4096) -> Score:
     """The model in `folder` on the text of the paths: every token after the first is predicted
-    once.
+    once, from those before it in a window of the context, or of LONGEST if that is shorter.
     """
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    model, tokenizer = load_decoder(folder), load_tokenizer(folder)
     ids = [np.array(tokenizer.encode(text)) for text in chunks(corpus_texts(paths))]
-    context = model.config.n_positions
+    context = min(model.config.n_positions, LONGEST)
     batches = windows(
         Tokens.from_array(np.concatenate(ids)),
         context=context,

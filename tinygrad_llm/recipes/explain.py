@@ -14,7 +14,7 @@ from tinygrad_llm.explain.graph import graph_of, to_dot, to_mermaid
 from tinygrad_llm.explain.graph_svg import to_svg
 from tinygrad_llm.explain.replay import render, replay
 from tinygrad_llm.files import write_atomic
-from tinygrad_llm.formats.folder import load_model
+from tinygrad_llm.recipes.models import load_decoder
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.text import load_tokenizer
 
@@ -24,7 +24,7 @@ def explain_text(folder: str | Path, prompt: str, out: str | Path) -> Iterator[t
 
     The loss is that of predicting each token of the prompt from those before it.
     """
-    model, tokenizer, out = load_model(folder), load_tokenizer(folder), Path(out)
+    model, tokenizer, out = load_decoder(folder), load_tokenizer(folder), Path(out)
     ids = tokenizer.encode(prompt)[: model.config.n_positions]
     if len(ids) < 2:
         raise InputError(f"the prompt {prompt!r} has {len(ids)} tokens; at least 2 are needed")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.formats.folder import load_model
 from tinygrad_llm.inference.generation_config import load_generation_config
 from tinygrad_llm.inference.generate import complete
+from tinygrad_llm.recipes.models import load_decoder
 from tinygrad_llm.text import load_tokenizer
 
 
@@ -24,5 +24,5 @@ def continue_prompt(
     generation_config.json.
     """
     config = dataclasses.replace(load_generation_config(folder), **settings)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    model, tokenizer = load_decoder(folder), load_tokenizer(folder)
     return complete(model, tokenizer, prompt, config, rng=np.random.default_rng(seed))
