@@ -51,6 +51,7 @@ CASES = {
     "split": ((normal(B, T, 3 * D),), {"sizes": D, "axis": -1}),
     "scaled_dot_product_attention": ((HEADS, HEADS, HEADS), {"is_causal": True}),
     "cross_entropy": ((normal(B, T, 1000),), {"targets": ids(1000, B, T)}),
+    "linear_cross_entropy": ((ROWS, normal(1000, D)), {"targets": ids(1000, B, T)}),
 }
 
 

@@ -291,6 +291,13 @@ def cross_entropy(rng, shape):
     return sample(values(rng, (*shape, size)), targets=np.asarray(ignored), **sums)
 
 
+def linear_cross_entropy(rng, shape):
+    (logits,), settings = cross_entropy(rng, shape)
+    width = int(rng.integers(1, 5))
+    weight = values(rng, (logits.shape[-1], width), 1 / math.sqrt(2))
+    return sample(values(rng, (*shape, width)), weight, **settings)
+
+
 def mse_loss(rng, shape):
     shape = shape if math.prod(shape) else (2, 3)
     return sample(values(rng, shape), values(rng, shape, 1 / math.sqrt(2)))
@@ -333,6 +340,7 @@ MAKERS = {
     "join_heads": join_heads,
     "rotary": rotary,
     "cross_entropy": cross_entropy,
+    "linear_cross_entropy": linear_cross_entropy,
     "mse_loss": mse_loss,
 }
 

@@ -12,6 +12,7 @@ from tests.kernel_laws import (
     results,
 )
 from tinygrad_llm.kernels import losses as kernels
+from tinygrad_llm.kernels.buffers import Room
 from tinygrad_llm.ops import losses as ops
 
 ONE = np.ones((), np.float32)
@@ -44,6 +45,30 @@ def test_no_row_counts():
     assert y == 0 and not dx.any()
     with pytest.raises(ValueError, match="none of 4 targets counts"):
         kernels.cross_entropy(normal((4, 3)), targets=np.full(4, -100))
+
+
+@pytest.mark.parametrize("block", [1 << 24, 700, 1])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_last_layer_and_loss_in_blocks_of_rows(monkeypatch, block, reduction):
+    monkeypatch.setattr(kernels, "_BLOCK", block)
+    targets = ids((5, 8), 67)
+    targets[1, 2:5] = -100
+    settings = {"targets": targets, "reduction": reduction}
+    arrays = [normal((5, 8, 20), 1), normal((67, 20), 2)]
+    assert_equals_reference(ops.linear_cross_entropy, arrays, 3 * ONE, settings)
+    assert_deterministic(ops.linear_cross_entropy, arrays, ONE, settings)
+
+
+def test_last_layer_and_loss_go_back_twice_and_into_a_room(monkeypatch):
+    monkeypatch.setattr(kernels, "_BLOCK", 300)
+    arrays, settings = [normal((12, 7), 1), normal((50, 7), 2)], {"targets": ids((12,), 50)}
+    _, backward = kernels.linear_cross_entropy(*arrays, **settings)
+    dx, dweight = backward(ONE, [True, True])
+    for add, before in ((True, 1), (False, np.nan)):
+        array = np.full((50, 7), before, np.float32)
+        again, same = backward(ONE, [True, True], [None, Room(array, add)])
+        assert same is array and np.array_equal(again, dx)
+        np.testing.assert_allclose(array, dweight + add, rtol=1e-5, atol=1e-6)
 
 
 def test_layouts():

@@ -7,6 +7,7 @@ import pytest
 
 from tests.kernel_laws import assert_deterministic, assert_equals_reference
 from tinygrad_llm.kernels import epilogues, threads
+from tinygrad_llm.kernels.buffers import Room
 from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
 from tinygrad_llm.kernels.matmul import linear
 from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
@@ -71,7 +72,7 @@ def test_linear_adds_weight_and_bias_gradients_to_arrays_it_is_given():
     _, backward = linear(x, weight, bias)
     dx, dweight, dbias = backward(dy, everything)
     totals = np.ones((30, 20), np.float32), np.ones(30, np.float32)
-    again, *added = backward(dy, everything, (None, *totals))
+    again, *added = backward(dy, everything, (None, *(Room(total, True) for total in totals)))
     assert np.array_equal(again, dx)
     assert all(mine is given for mine, given in zip(added, totals, strict=True))
     np.testing.assert_allclose(totals[0], dweight + 1, rtol=1e-6, atol=1e-6)

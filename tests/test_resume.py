@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,26 +30,33 @@ def text(tmp_path_factory):
     return path
 
 
+class Whole(NamedTuple):
+    """A run that nothing disturbed, and how long it took."""
+
+    folder: Path
+    seconds: float
+
+
 @pytest.fixture(scope="module")
 def whole(text, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
+    folder, start = tmp_path_factory.mktemp("whole") / "run", time.monotonic()
     subprocess.run(command(text, folder, 200), check=True, capture_output=True)
-    return folder
+    return Whole(folder, time.monotonic() - start)
 
 
 def test_killed_at_random_times_it_still_becomes_the_same_run(text, whole, tmp_path, pytestconfig):
-    folder, rng = tmp_path / "run", random.Random(1)
-    for _ in range(pytestconfig.getoption("--kills")):
+    """Each kill hits a run of its own, at any time from the first import to the last step."""
+    rng = random.Random(1)
+    for i in range(pytestconfig.getoption("--kills")):
+        folder = tmp_path / str(i)
         process = subprocess.Popen(
-            command(text, folder, 200, "--resume"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            command(text, folder, 200), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(rng.uniform(0.1, 4.0))
+        time.sleep(rng.uniform(0, whole.seconds))
         process.kill()
         process.wait()
-    subprocess.run(command(text, folder, 200, "--resume"), check=True, capture_output=True)
-    assert_same_run(whole, folder)
+        subprocess.run(command(text, folder, 200, "--resume"), check=True, capture_output=True)
+        assert_same_run(whole.folder, folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

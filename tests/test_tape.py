@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
+from tinygrad_llm import functional as F
 from tinygrad_llm.tensor import Tensor, lift, no_grad, watch, watch_backward
 
 
@@ -48,6 +49,28 @@ def test_gradients_are_added_in_place_into_a_given_buffer():
     x.grad = buffer
     (x * 3).sum().backward()
     assert x.grad is buffer and buffer.tolist() == [4, 4]
+
+
+def with_room(*shape):
+    """A leaf of ones and a dirty room for its gradient."""
+    x = Tensor(np.ones(shape, np.float32), requires_grad=True)
+    x.room = np.full(shape, np.nan, np.float32)
+    return x
+
+
+def test_the_first_gradient_overwrites_a_room_and_later_ones_are_added():
+    x, weight = Tensor(np.ones((3, 2), np.float32)), with_room(2, 2)
+    products = F.linear(x, weight, None) + F.linear(x, weight, None)
+    y = products + F.embedding(np.array([[0]]), weight).sum()
+    y.sum().backward()
+    assert weight.grad is weight.room
+    assert weight.grad.tolist() == [[12, 12], [6, 6]]  # 3 + 3 by the products, 6 by the embedding
+
+
+def test_a_room_serves_an_operand_that_an_op_has_twice():
+    x = with_room(2, 2)
+    F.linear(x, x, None).sum().backward()
+    assert x.grad is x.room and x.grad.tolist() == [[4, 4], [4, 4]]
 
 
 def test_leaves_never_share_a_gradient_array():

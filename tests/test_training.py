@@ -8,6 +8,7 @@ import pytest
 
 from tinygrad_llm.errors import NonFiniteLoss
 from tinygrad_llm.models.gpt import GPT, GPTConfig
+from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.journal import Journal, read_journal
 from tinygrad_llm.training.loop import train_step
@@ -44,13 +45,26 @@ def test_adamw_by_hand():
     model = GPT(CONFIG, rng=np.random.default_rng(0))
     optimizer = AdamW(model.parameters())
     optimizer.weights[:] = 1
-    optimizer.gradients[:] = 2
+    for parameter in optimizer.parameters:
+        parameter.grad = np.full(parameter.shape, 2, np.float32)
     optimizer.step(0.5)
     assert optimizer.weights[0] == pytest.approx(1 * (1 - 0.05) - 0.5, rel=1e-5)
     assert optimizer.weights[-1] == pytest.approx(1 - 0.5, rel=1e-5)
     assert (
         model.ln_f.bias.data[-1] == optimizer.weights[-1] or model.ln_f.bias.data.base is not None
     )
+
+
+def test_a_parameter_without_a_gradient_keeps_none_of_an_earlier_step():
+    used, unused = (Tensor(np.ones((1, 2), np.float32), requires_grad=True) for _ in range(2))
+    optimizer = AdamW([used, unused])
+    (used.sum() + unused.sum()).backward()
+    assert optimizer.grad_norm() == 2
+    optimizer.zero_grad()
+    assert used.grad is None
+    used.sum().backward()
+    assert optimizer.grad_norm() == pytest.approx(2**0.5) and not unused.grad.any()
+    assert used.grad.base is optimizer.gradients and unused.grad.base is optimizer.gradients
 
 
 def test_clip_scale():

@@ -106,6 +106,10 @@ def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
     return F.cross_entropy(rows, ids, ignore_index=ignore_index, reduction=reduction)
 
 
+def linear_cross_entropy(x, weight, **settings):
+    return cross_entropy(x @ weight.T, **settings)
+
+
 TORCH = {
     **{
         name: getattr(torch, name)
@@ -163,4 +167,5 @@ TORCH = {
     "join_heads": join_heads,
     "rotary": rotary,
     "cross_entropy": cross_entropy,
+    "linear_cross_entropy": linear_cross_entropy,
 }

@@ -71,14 +71,14 @@ def check_norm(name, x, weight, bias):
                          "x (..., D) needs parameters (D,), D at least 1")
 
 
-def check_targets(logits, targets, ignore_index, reduction):
-    """Which rows count, flat; raises where the targets do not fit the logits."""
-    if targets.shape != logits.shape[:-1]:
+def check_targets(shape, targets, ignore_index, reduction):
+    """Which rows count, flat; raises where the targets do not fit logits of that shape."""
+    if targets.shape != shape[:-1]:
         raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of "
-                         f"{logits.shape}, which have one more axis, the vocabulary")
+                         f"{shape}, which have one more axis, the vocabulary")
     check_choice("cross_entropy", "reduction", reduction, ("mean", "sum"))
     counts = targets.reshape(-1) != ignore_index
-    check_ids(targets.reshape(-1)[counts], logits.shape[-1], "cross_entropy")
+    check_ids(targets.reshape(-1)[counts], shape[-1], "cross_entropy")
     if reduction == "mean" and not counts.any():
         raise ValueError(f"cross_entropy: none of {targets.size} targets counts (ignore_index "
                          f"{ignore_index}), so there is no mean; drop the batch or use 'sum'")

@@ -54,6 +54,14 @@ def cross_entropy(
     )
 
 
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, targets: Any, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    return _lifted["linear_cross_entropy"](
+        x, weight, targets=_array(targets), ignore_index=ignore_index, reduction=reduction
+    )
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _lifted["linear"](x, weight, bias)
 
@@ -113,5 +121,6 @@ for _name in (
     "layer_norm",
     "rms_norm",
     "cross_entropy",
+    "linear_cross_entropy",
 ):
     globals()[_name].__doc__ = ops.TABLE[_name].__doc__

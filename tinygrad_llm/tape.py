@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm import twins
+from tinygrad_llm.kernels.buffers import Room
 from tinygrad_llm.ops import elementwise
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ class Node:
         needs = [parent is not None for parent in self.parents]
         if count == 2 or _backward_watcher.get() is not None:
             return self.backward(incoming, needs)
-        with _accumulating:  # it adds to the leaves' gradients itself
-            return self.backward(incoming, needs, [_grad_of(p) for p in self.parents])
+        with _accumulating:  # it writes to the leaves' gradients itself
+            return self.backward(incoming, needs, [_room_of(p, self) for p in self.parents])
 
     def free(self) -> None:
         """Forget what backward needed, and the way back."""
@@ -156,10 +157,15 @@ def walk(destination: Destination, dy: np.ndarray, retain_graph: bool) -> None:
             node.dys = [None] * len(node.dys)
 
 
-def _grad_of(parent: Destination) -> np.ndarray | None:
-    """The array that a leaf's gradients are added to, if it has one that a kernel can write to."""
-    grad = None if parent is None or type(parent) is tuple else parent.grad
-    return grad if grad is not None and grad.flags.c_contiguous else None
+def _room_of(parent: Destination, node: Node) -> Room | None:
+    """The place for the gradient of an operand of a node, if that is a leaf which has one."""
+    if parent is None or type(parent) is tuple:
+        return None
+    if sum(other is parent for other in node.parents) > 1:
+        return None  # its gradients would each overwrite the one before
+    if parent.grad is None:
+        return None if parent.room is None else Room(parent.room, False)
+    return Room(parent.grad, True) if parent.grad.flags.c_contiguous else None
 
 
 def _pass_on(node: Node, gradients: tuple, waiting: list) -> None:
@@ -206,6 +212,10 @@ def _accumulate(leaf: Tensor, gradient: np.ndarray, owned: bool) -> None:
             return  # the op has added it there
         if leaf.grad is not None:
             leaf.grad += gradient
+        elif leaf.room is not None:
+            if gradient is not leaf.room:  # the op has not written it there
+                leaf.room[...] = gradient
+            leaf.grad = leaf.room
         elif owned and gradient.base is None and gradient.dtype == leaf.dtype:
             leaf.grad = np.asarray(gradient, order="C")
         else:

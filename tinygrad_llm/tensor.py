@@ -116,7 +116,7 @@ def _array_of(value: Any) -> Any:
 
 def _output(array: np.ndarray, node: Node | None, index: int) -> Tensor:
     tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.grad, tensor.version = array, None, 0
+    tensor.data, tensor.grad, tensor.room, tensor.version = array, None, None, 0
     tensor.requires_grad, tensor.node, tensor.index = node is not None, node, index
     if node is not None:
         array.flags.writeable = False  # a saved array that changed would give a wrong gradient
@@ -164,10 +164,11 @@ class Tensor:
     """An n-dimensional array with a gradient, PyTorch's interface over a NumPy array.
 
     data: the ndarray, copied from what is given; lists of floats become float32. grad: an array of
-    its shape after `backward`, or None. requires_grad: whether a gradient is wanted.
+    its shape after `backward`, or None. requires_grad: whether a gradient is wanted. room: an array
+    that grad shall be in, or None; an optimizer lends it.
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "node", "index", "version", "__weakref__")
+    __slots__ = ("data", "grad", "room", "requires_grad", "node", "index", "version", "__weakref__")
     __array_ufunc__ = None  # NumPy then leaves `array + tensor` to Tensor and the graph is kept
 
     def __init__(self, data: Any, requires_grad: bool = False):
@@ -177,7 +178,7 @@ class Tensor:
         if requires_grad and array.dtype not in (np.float32, np.float64):
             raise TypeError(f"only float32 and float64 can require a gradient, not {array.dtype}")
         self.data, self.grad, self.requires_grad = array, None, requires_grad
-        self.node, self.index, self.version = None, 0, 0
+        self.room, self.node, self.index, self.version = None, None, 0, 0
 
     # What it is
     shape = property(lambda self: self.data.shape)

@@ -7,6 +7,7 @@ third slower.
 import math
 import sys
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,13 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _WORTH_KEEPING = 16_384  # bytes; malloc serves less from its own lists
 
 _local = threading.local()
+
+
+class Room(NamedTuple):
+    """Where a backward may put the gradient of a leaf, instead of making an array for it."""
+
+    array: np.ndarray
+    add: bool  # to what the array holds, which else means nothing
 
 
 def scratch(size):

@@ -1,18 +1,24 @@
-"""The compiled twin of ops/losses.py's cross-entropy: the softmax is never stored."""
+"""The compiled twins of ops/losses.py's cross-entropies: the softmax is never stored, and behind a
+last layer the logits of a block of rows alone.
+"""
 
+import itertools
 import math
 
 import numpy as np
 from numpy import float32, int64
 
-from tinygrad_llm.checks import check_targets
-from tinygrad_llm.kernels.buffers import empty
+from tinygrad_llm.checks import check_linear, check_targets
+from tinygrad_llm.kernels.buffers import Room, empty
+from tinygrad_llm.kernels.gemm import gemm
+from tinygrad_llm.kernels.matmul import product_in
 from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.vectors import larger
 
 _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 _IGNORED = -1
+_BLOCK = 1 << 24  # logits in memory at a time behind a last layer: 64 MB
 
 
 def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
@@ -21,11 +27,9 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
     Saved: the logits, and of each row the largest and 1 / sum_j exp(logit_j - largest).
     """
-    counts = check_targets(logits, targets, ignore_index, reduction)
+    chosen, divisor = _chosen(logits.shape, targets, ignore_index, reduction)
     shape, rows = logits.shape, as_table(logits)
-    chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
     losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
-    divisor = np.count_nonzero(counts) if reduction == "mean" else 1
     threads = threads_for(rows.size)
     run(_forward, threads, rows, chosen, losses, statistics)
 
@@ -34,7 +38,66 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
         run(_backward, threads, rows, chosen, statistics, scale, drows)
         return (drows.reshape(shape),)
 
-    return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32), backward
+    return _total(losses, divisor), backward
+
+
+def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction="mean"):
+    """y = cross_entropy(x W^T, targets);   dlogits as there,  dx = dlogits W,  dW = dlogits^T x.
+
+    Logits live a block of rows at a time. Backward makes them again, but for the last block, which
+    is still there, and turns them into dlogits in place.
+    """
+    check_linear(x, weight, None)
+    shape = *x.shape[:-1], len(weight)
+    chosen, divisor = _chosen(shape, targets, ignore_index, reduction)
+    rows, blocks = as_table(x), _blocks(len(chosen), len(weight))
+    losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
+    room = empty((max((end - first for first, end in blocks), default=0), len(weight)))
+    threads, there = threads_for(room.size), None
+    for there in blocks:
+        block = slice(*there)
+        logits = gemm(rows[block], weight.T, room[: len(rows[block])])
+        run(_forward, threads, logits, chosen[block], losses[block], statistics[block])
+
+    def backward(dy, needs, rooms=(None, None)):
+        nonlocal there
+        dx, scale = empty(rows.shape), np.full(1, dy / divisor, np.float32)
+        place = rooms[1] or Room(np.empty(weight.shape, np.float32), False)
+        if not (blocks or place.add):
+            place.array[...] = 0  # no row, no sum
+        for here in reversed(blocks):
+            block = slice(*here)
+            logits = room[: len(rows[block])]
+            if here != there:
+                gemm(rows[block], weight.T, logits)
+            there = None
+            run(_backward, threads, logits, chosen[block], statistics[block], scale, logits)
+            if needs[0]:
+                gemm(logits, weight, dx[block])
+            if needs[1]:
+                product_in(place, logits.T, rows[block])
+                place = place._replace(add=True)
+        return dx.reshape(x.shape) if needs[0] else None, place.array if needs[1] else None
+
+    return _total(losses, divisor), backward
+
+
+def _chosen(shape, targets, ignore_index, reduction):
+    """The target of each row of logits of that shape, and what the sum of losses is divided by."""
+    counts = check_targets(shape, targets, ignore_index, reduction)
+    chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
+    return chosen, np.count_nonzero(counts) if reduction == "mean" else 1
+
+
+def _blocks(count, width):
+    """(first, end) of blocks of `count` rows, as equal as can be, of at most _BLOCK numbers."""
+    parts = max(-(-count * width // _BLOCK), 1)
+    ends = [count * part // parts for part in range(parts + 1)]
+    return [(first, end) for first, end in itertools.pairwise(ends) if first < end]
+
+
+def _total(losses, divisor):
+    return np.asarray(losses.sum(dtype=np.float64) / divisor, np.float32)
 
 
 @Worker

@@ -52,8 +52,8 @@ def linear(x, weight, bias, /):
     """
     y = _linear(x, weight, bias)
 
-    def backward(dy, needs, into=_NOWHERE):
-        return _linear_backward(x, weight, dy, needs, into)
+    def backward(dy, needs, rooms=_NOWHERE):
+        return _linear_backward(x, weight, dy, needs, rooms)
 
     return y, backward
 
@@ -65,9 +65,9 @@ def linear_gelu(x, weight, bias, /, *, approximate="none"):
     y = empty((*x.shape[:-1], len(weight)))
     h = _linear(x, weight, bias, kind, other=as_table(y))
 
-    def backward(dy, needs, into=_NOWHERE):
+    def backward(dy, needs, rooms=_NOWHERE):
         dh = gelu_gradient(h, dy, approximate)
-        return _linear_backward(x, weight, dh, needs, into)
+        return _linear_backward(x, weight, dh, needs, rooms)
 
     return y, backward
 
@@ -77,9 +77,9 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
     check_residual(x, weight, residual)
     y = _linear(x, weight, bias, epilogues.RESIDUAL, as_table(residual), dropout_p, seed)
 
-    def backward(dy, needs, into=(*_NOWHERE, None)):
+    def backward(dy, needs, rooms=(*_NOWHERE, None)):
         dh = drop(dy, dropout_p, seed) if dropout_p else dy
-        return *_linear_backward(x, weight, dh, needs, into), dy if needs[3] else None
+        return *_linear_backward(x, weight, dh, needs, rooms), dy if needs[3] else None
 
     return y, backward
 
@@ -94,13 +94,13 @@ def _linear(x, weight, bias, kind=epilogues.PLAIN, other=epilogues.NO_ROWS, drop
     return y.reshape(*x.shape[:-1], len(weight))
 
 
-def _linear_backward(x, weight, dy, needs, into):
-    """dx, dW and db; the last two added to arrays where `into` holds some."""
+def _linear_backward(x, weight, dy, needs, rooms):
+    """dx, dW and db; the last two in the arrays of their rooms where there are some."""
     dy_rows = _rows(dy)
     return (
         gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
-        _product_into(into[1], dy_rows.T, _rows(x)) if needs[1] else None,
-        _sum_into(into[2], dy_rows) if needs[2] else None,
+        product_in(rooms[1], dy_rows.T, _rows(x)) if needs[1] else None,
+        _sum_in(rooms[2], dy_rows) if needs[2] else None,
     )
 
 
@@ -109,17 +109,16 @@ def _rows(x):
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _product_into(total, a, b):
-    """a b; or `total`, if that is an array, with a b added to it."""
-    return gemm(a, b, out=total, accumulate=total is not None)
+def product_in(room, a, b):
+    """a b, in the array of a room if there is one, and there added if it says so."""
+    return gemm(a, b) if room is None else gemm(a, b, room.array, accumulate=room.add)
 
 
-def _sum_into(total, rows):
-    """The sum of the rows; or `total`, if that is an array, with the sum added to it."""
-    sums = _product_into(
-        None if total is None else total[None], np.ones((1, len(rows)), np.float32), rows
-    )
-    return sums[0] if total is None else total
+def _sum_in(room, rows):
+    """The sum of the rows, likewise."""
+    row = None if room is None else room._replace(array=room.array[None])
+    sums = product_in(row, np.ones((1, len(rows)), np.float32), rows)
+    return sums[0] if room is None else room.array
 
 
 def _multiply(a, b):

@@ -29,8 +29,10 @@ def embedding(weight, /, *, ids):
     check_ids(ids, len(weight), "embedding")
     flat, shape = np.ascontiguousarray(ids, np.int64).reshape(-1), weight.shape
 
-    def backward(dy, needs, into=(None,)):
-        dweight = np.zeros(shape, np.float32) if into[0] is None else into[0]
+    def backward(dy, needs, rooms=(None,)):
+        dweight = np.empty(shape, np.float32) if rooms[0] is None else rooms[0].array
+        if rooms[0] is None or not rooms[0].add:
+            dweight[...] = 0
         run(_scatter, threads_for(dy.size), flat, as_table(dy), dweight)
         return (dweight,)
 

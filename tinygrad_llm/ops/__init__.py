@@ -25,7 +25,7 @@ _NAMES = {
     normalize: "softmax log_softmax layer_norm rms_norm",
     attention: "scaled_dot_product_attention split_heads join_heads",
     rotary: "rotary",
-    losses: "cross_entropy mse_loss",
+    losses: "cross_entropy linear_cross_entropy mse_loss",
 }
 
 TABLE = {name: getattr(room, name) for room, names in _NAMES.items() for name in names.split()}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinygrad_llm.checks import check_targets
+from tinygrad_llm.ops.matmul import linear
 from tinygrad_llm.ops.normalize import log_softmax
 
 
@@ -13,7 +14,7 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     logits (..., V), targets (...) of ids; rows whose target is `ignore_index` do not count.
     reduction: "mean" or "sum".
     """
-    counts = check_targets(logits, targets, ignore_index, reduction)
+    counts = check_targets(logits.shape, targets, ignore_index, reduction)
     rows = logits.reshape(-1, logits.shape[-1])
     index = np.flatnonzero(counts)
     chosen = targets.reshape(-1)[index]
@@ -30,6 +31,22 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
         return (drows.reshape(shape),)
 
     return np.asarray(y, logits.dtype), backward
+
+
+def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction="mean"):
+    """y = cross_entropy(x W^T, targets);   dlogits as there,  dx = dlogits W,  dW = dlogits^T x.
+
+    A model's last layer and its loss. x (..., D), weight (V, D), targets (...) of ids.
+    """
+    logits, linear_backward = linear(x, weight, None)
+    y, loss_backward = cross_entropy(
+        logits, targets=targets, ignore_index=ignore_index, reduction=reduction
+    )
+
+    def backward(dy, needs):
+        return linear_backward(*loss_backward(dy), [*needs, False])[:2]
+
+    return y, backward
 
 
 def mse_loss(a, b, /):

@@ -68,6 +68,7 @@ CASES = {
     "rms_norm": _case(_MATRIX, _ROW),
     "scaled_dot_product_attention": _case(_HEADS, _GROUPS, _GROUPS, is_causal=True),
     "cross_entropy": _case(_MATRIX, targets=np.array([1, -100, 3])),
+    "linear_cross_entropy": _case(_MATRIX, (5, 4), targets=np.array([1, -100, 3])),
     "mse_loss": _case(_MATRIX, _MATRIX),
 }
 

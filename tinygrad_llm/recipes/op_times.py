@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_llm import twins
 
-_LINEAR = ("linear", "linear_gelu", "linear_residual")
+_LINEAR = ("linear", "linear_gelu", "linear_residual", "linear_cross_entropy")
 # Backward's products for each of forward's: dx and dW; attention makes its scores again.
 _BACKWARD = {**dict.fromkeys(_LINEAR, 2), "matmul": 2, "scaled_dot_product_attention": 2.5}
 

@@ -29,6 +29,9 @@ class Loss(NamedTuple):
 def next_token(model: Module, inputs: np.ndarray, targets: np.ndarray) -> Loss:
     """The label of each token is the one after it; inputs and targets (B, T), targets of -100 do
     not count.
+
+    The same as F.cross_entropy of model(inputs), without all logits in memory at once.
     """
-    total = F.cross_entropy(model(inputs), targets, ignore_index=IGNORE, reduction="sum")
+    states, weight = model.hidden(inputs), model.lm_head.weight
+    total = F.linear_cross_entropy(states, weight, targets, ignore_index=IGNORE, reduction="sum")
     return Loss(total, int(np.count_nonzero(targets != IGNORE)))

@@ -1,8 +1,7 @@
 """AdamW over one flat buffer: the weights that decay first, then those that do not.
 
 The formula is in ops/optimizer.py. Gathering the parameters lets the gradient norm, the clipping
-and the update each pass once over contiguous memory, and gives `backward` a place to add gradients
-to.
+and the update each pass once over contiguous memory, and gives `backward` a place to put gradients.
 """
 
 from __future__ import annotations
@@ -32,8 +31,9 @@ class AdamW:
     """Owns the memory of the parameters that require a gradient, of their gradients and of their
     moments.
 
-    weights, gradients, mean, square: float32 arrays of one length. A parameter's `data` and `grad`
-    become views of the first two. steps: how many updates were made.
+    weights, gradients, mean, square: float32 arrays of one length. A parameter's `data` and, from
+    the first `backward` on, its `grad` are views of the first two. steps: how many updates were
+    made.
     """
 
     def __init__(self, parameters: Iterable[Tensor], config: AdamWConfig | None = None):
@@ -50,19 +50,29 @@ class AdamW:
             view = slice(start, start := start + p.size)
             self.weights[view] = p.data.reshape(-1)
             p.data = self.weights[view].reshape(p.shape)
-            p.grad = self.gradients[view].reshape(p.shape)
+            p.room, p.grad = self.gradients[view].reshape(p.shape), None
 
     def zero_grad(self) -> None:
-        """Set every gradient to 0, in place."""
-        self.gradients.fill(0)
+        """Forget every gradient; the first one that `backward` then finds overwrites the memory."""
+        for p in self.parameters:
+            p.grad = None
+
+    def _gather(self) -> None:
+        """Bring every gradient to where it is read: 0 if none came, a copy if it lies elsewhere."""
+        for p in self.parameters:
+            if p.grad is not p.room:
+                p.room[...] = 0 if p.grad is None else p.grad
+                p.grad = p.room
 
     def grad_norm(self) -> float:
         """The Euclidean norm of all gradients together."""
+        self._gather()
         square_norm = twins.choose(ops.square_norm, self.gradients.dtype)
         return math.sqrt(square_norm(self.gradients))
 
     def step(self, lr: float, *, scale: float = 1.0) -> None:
         """Update every weight once with gradients times `scale`, and let the parameters know."""
+        self._gather()
         self.steps += 1
         config, update = self.config, twins.choose(ops.adamw, self.weights.dtype)
         for part, decay in (
