@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-# Seconds. An idle thread of OpenBLAS or OpenMP spins for 20 ms and more after its last work, on a
-# core that the next contender needs: without the pause two-thread speeds are halved.
-PAUSE = 0.05
+from tinygrad_llm.recipes.bench import PAUSE
 
 
 class Ratio(NamedTuple):

@@ -19,7 +19,9 @@ SHAPES = [(64, 64, 64), (768, 128, 512), (2048, 384, 1536), (256, 768, 3072), (1
 MOST_FOR_LOOPS = 2**19  # multiplications, which take Python a fraction of a second
 TOLERANCE = 1e-5  # of the largest number
 TURNS, PHASE = 5, 0.1  # each version is timed so often, for about so many seconds
-PAUSE = 0.05  # seconds; idle threads of BLAS spin for 20 ms on a core that the next one needs
+# Seconds. An idle thread of OpenBLAS spins for 120 ms after its last work (2^28 cycles), on a core
+# that the next contender needs: with 50 ms the two-thread speeds of who comes next fell to 0.7.
+PAUSE = 0.2
 
 
 class Speed(NamedTuple):
