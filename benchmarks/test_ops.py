@@ -40,7 +40,10 @@ CASES = {
     "gelu": ((ROWS,), {"approximate": "tanh"}),
     "matmul": ((ROWS, normal(D, D)), {}),
     "linear": ((ROWS, normal(4 * D, D), normal(4 * D)), {}),
-    "linear_gelu": ((ROWS, normal(4 * D, D), normal(4 * D)), {"approximate": "tanh"}),
+    "feed_forward": (
+        (ROWS, normal(4 * D, D), normal(4 * D), normal(D, 4 * D), normal(D), ROWS),
+        {"approximate": "tanh"},
+    ),
     "linear_residual": ((ROWS, normal(D, D), normal(D), ROWS), {}),
     "split_heads": ((normal(B, T, 3 * D),), {"heads": (4, 4, 4)}),
     "join_heads": ((HEADS,), {}),

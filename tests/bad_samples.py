@@ -20,6 +20,8 @@ def bad(name, *shapes, error=ValueError, says, **settings):
 
 
 ATTENTION, HEADS = "scaled_dot_product_attention", (1, 2, 3, 4)
+INTS, BOOLS = np.ones((1, 2, 2, 2), np.int64), np.ones((1, 2, 2, 2), bool)
+ROW, MATRIX = INTS[0, 0, 0], INTS[0, 0]
 
 BAD = [
     *(
@@ -78,9 +80,14 @@ BAD = [
     bad("join_heads", (2, 3, 8), says=("(2, 3, 8)", "(B, H, T, D)")),
     bad("matmul", (2, 3), (2, 3), says=("(2, 3)", "3 is not 2")),
     bad("matmul", (2, 3), (), says=("(2, 3)", "()")),
-    bad("linear_gelu", (2, 3), (5, 4), None, says=("(2, 3)", "(5, 4)")),
+    bad("feed_forward", (2, 3), (5, 4), None, (2, 5), None, (2, 2), says=("(2, 3)", "(5, 4)")),
+    bad("feed_forward", (2, 3), (5, 3), None, (2, 4), None, (2, 2), says=("(2, 5)", "(2, 4)")),
+    bad("feed_forward", (2, 3), (5, 3), None, (2, 5), None, (2, 3), says=("(2, 3)", "(2, 5)")),
     bad(
-        "linear_gelu", (2, 3), (5, 3), None, says=("'erf'", "'none' and 'tanh'"), approximate="erf"
+        "feed_forward",
+        *((2, 3), (5, 3), None, (2, 5), None, (2, 2)),
+        says=("'erf'", "'none' and 'tanh'"),
+        approximate="erf",
     ),
     bad("linear_residual", (2, 3), (5, 4), None, (2, 5), says=("(2, 3)", "(5, 4)")),
     bad("linear_residual", (2, 3), (5, 3), None, (2, 3), says=("(2, 3)", "(5, 3)")),
@@ -112,4 +119,23 @@ BAD = [
     bad("linear_cross_entropy", (2, 3), (5, 3), says=("id 5", "5 rows"), targets=np.array([0, 5])),
     bad("mse_loss", (2, 3), (3,), says=("(2, 3)", "(3,)")),
     bad("mse_loss", (0,), (0,), says=("(0,)", "at least one")),
+    *(
+        bad(name, *ints, error=TypeError, says=(f"needs floats, got {ints[0].dtype}",), **settings)
+        for name, ints, settings in (
+            ("softmax", (INTS,), {}),
+            ("softmax", (BOOLS,), {}),
+            ("log_softmax", (INTS,), {}),
+            ("silu", (INTS,), {}),
+            ("gelu", (INTS,), {}),
+            ("feed_forward", (INTS, MATRIX, None, MATRIX, None, INTS), {}),
+            ("layer_norm", (INTS, ROW, None), {}),
+            ("rms_norm", (INTS, ROW), {}),
+            ("dropout", (INTS,), {"p": 0.5, "seed": 0}),
+            (ATTENTION, (INTS, INTS, INTS), {}),
+            ("rotary", (MATRIX,), {"cos": np.ones((2, 1)), "sin": np.ones((2, 1))}),
+            ("cross_entropy", (MATRIX,), {"targets": ROW}),
+            ("linear_cross_entropy", (MATRIX, MATRIX), {"targets": ROW}),
+            ("mse_loss", (INTS, INTS), {}),
+        )
+    ),
 ]

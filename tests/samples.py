@@ -212,12 +212,6 @@ def linear(rng, shape):
     return sample(values(rng, shape), values(rng, (n, shape[-1])), bias)
 
 
-def linear_gelu(rng, shape):
-    made = linear(rng, shape)
-    made.settings["approximate"] = ("none", "tanh")[int(rng.integers(2))]
-    return made
-
-
 def linear_residual(rng, shape):
     shape = shape or (3,)
     n = int(rng.integers(1, 40))  # more than a tile is wide
@@ -225,6 +219,14 @@ def linear_residual(rng, shape):
     settings = {} if rng.integers(2) else {"dropout_p": 0.3, "seed": int(rng.integers(1000))}
     residual = values(rng, (*shape[:-1], n))
     return sample(values(rng, shape), values(rng, (n, shape[-1])), bias, residual, **settings)
+
+
+def feed_forward(rng, shape):
+    x, w1, b1 = linear(rng, shape).operands
+    residual = linear_residual(rng, (*x.shape[:-1], len(w1)))
+    _, w2, b2, r = residual.operands
+    approximate = ("none", "tanh")[int(rng.integers(2))]
+    return sample(x, w1, b1, w2, b2, r, approximate=approximate, **residual.settings)
 
 
 def softmax(rng, shape):
@@ -331,7 +333,7 @@ MAKERS = {
     "dropout": dropout,
     "matmul": matmul,
     "linear": linear,
-    "linear_gelu": linear_gelu,
+    "feed_forward": feed_forward,
     "linear_residual": linear_residual,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,

@@ -13,6 +13,7 @@ import pytest
 from tinygrad_llm.cli import main as command
 from tinygrad_llm.cli.main import COMMANDS, build_parser, main
 from tests.test_pretrain import TINY
+from tests.test_sources import give_stdin
 
 SETTINGS = [f"--set={key}={value}" for key, value in {**TINY, "sample_every": 0}.items()]
 
@@ -84,6 +85,126 @@ def test_unknown_names(capsys, tmp_path, text):
     assert "--help" in refuse(capsys, 2, "pretrian")
 
 
+@pytest.mark.parametrize("assignment", ["accumulation=0", "batch_size=0", "lr=nan", "steps=0"])
+def test_values_that_no_run_can_have(capsys, tmp_path, text, assignment):
+    line = pretrain(capsys, 2, tmp_path, "--data", text, "--set", assignment)
+    assert assignment.partition("=")[0] in line
+    assert assignment.partition("=")[0] in refuse(capsys, 2, "profile", "--set", assignment)
+
+
+def test_a_model_larger_than_the_machine(capsys, tmp_path, text):
+    line = pretrain(capsys, 2, tmp_path, "--data", text, "--set", "n_embd=20000000000")
+    assert "GB of memory" in line and "n_embd" in line
+
+
+def test_seeds_start_at_zero(capsys, tmp_path, text, trained):
+    assert "seed is -1" in pretrain(capsys, 2, tmp_path, "--data", text, "--seed", "-1")
+    assert "seed -1" in refuse(capsys, 2, "generate", trained, "--prompt", "a", "--seed", "-1")
+
+
+def test_a_mended_mistake_needs_no_other_folder(capsys, tmp_path, text):
+    (tmp_path / "short.txt").write_text("only a few words")
+    for argv in (
+        ("--data", tmp_path / "missing.txt"),
+        ("--data", tmp_path / "short.txt"),  # found when tokens are stored already
+        ("--data", text, "--set", "validation=0.0001"),
+    ):
+        pretrain(capsys, 2, tmp_path, *argv)
+    assert not (tmp_path / "run" / "tokens").exists()
+    assert main(["pretrain", "--out", str(tmp_path / "run"), *SETTINGS, "--data", str(text)]) == 0
+
+
+def test_ids_of_nanogpt(capsys, tmp_path, trained):
+    import numpy as np
+
+    np.random.default_rng(0).integers(256, size=2000).astype("<u2").tofile(tmp_path / "train.bin")
+    argv = ["--data", tmp_path / "train.bin"]
+    assert "--set tokenizer=FILE" in pretrain(capsys, 2, tmp_path, *argv, "--set", "tokenizer=bpe")
+    argv = ["pretrain", "--out", str(tmp_path / "run"), *SETTINGS, *map(str, argv)]
+    assert main([*argv, f"--set=tokenizer={trained}"]) == 0
+    assert main([*argv, f"--set=tokenizer={trained}", "--resume", "--steps=25"]) == 0
+    (tmp_path / "train.bin").write_bytes(b"\xff" * 4000)
+    capsys.readouterr()
+    line = refuse(capsys, 2, *argv, f"--set=tokenizer={trained}", "--resume")
+    assert "train.bin holds the id 65535" in line
+
+
+def test_nothing_is_written_before_a_mistake_is_found(capsys, trained):
+    for argv in (["--temperature", "-1"], ["--top-p", "2"], ["--max-new-tokens", "0"]):
+        assert main(["generate", str(trained), "--prompt", "the ", *argv]) == 2
+        assert capsys.readouterr().out == ""
+
+
+def test_standard_input_is_utf8(capsys, monkeypatch, trained):
+    give_stdin(monkeypatch, b"caf\xe9")
+    assert "offset 3" in refuse(capsys, 2, "tokenizer", "encode", trained, "-")
+    give_stdin(monkeypatch, b"a\r\n")
+    assert main(["tokenizer", "encode", str(trained), "-"]) == 0
+    assert capsys.readouterr().out == "97 13 10\n"
+    give_stdin(monkeypatch, b"97 13 10")
+    assert main(["tokenizer", "decode", str(trained), "-"]) == 0
+    assert capsys.readouterr().out == "a\r\n\n"
+    assert "token id" in refuse(capsys, 2, "tokenizer", "decode", trained, "9" * 5000)
+
+
+def test_a_terminal_without_the_character_shows_another(trained):
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_llm", "tokenizer", "decode", trained, "195", "169"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert done.stdout.strip() == b"?"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output(trained):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tinygrad_llm", "tokenizer", "encode", trained, "abc"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+    assert done.returncode == 4 and done.stderr.count(b"\n") == 1
+
+
+def test_too_little_memory_is_one_line(capsys, monkeypatch, trained):
+    def grow(*args, **kwargs):
+        raise MemoryError("Unable to allocate 76.3 GiB")
+
+    monkeypatch.setattr("tinygrad_llm.recipes.evaluate.evaluate_folder", grow)
+    assert "76.3 GiB" in refuse(capsys, 2, "evaluate", trained, "--data", "text.txt")
+
+
+def test_a_preset_beside_resume_is_not_ignored_in_silence(capsys, tmp_path, text):
+    argv = ["pretrain", "--out", tmp_path / "run", "--data", text, "--resume", *SETTINGS]
+    argv = [*map(str, argv), "--preset", "char-cpu", "--set=tokenizer=bytes"]
+    for _ in range(2):  # the command that began the run may go on with it
+        assert main(argv) == 0
+        assert "own settings" not in capsys.readouterr().err
+    assert main(["pretrain", "--out", str(tmp_path / "run"), "--resume", "--preset", "baby"]) == 0
+    lines = [s for s in capsys.readouterr().err.splitlines() if "own settings" in s]
+    assert len(lines) == 1 and "--preset baby: " in lines[0] and "n_embd 16" in lines[0]
+    assert "did you mean 'baby'" in refuse(
+        capsys, 2, "pretrain", "--out", tmp_path / "run", "--resume", "--preset", "babby"
+    )
+
+
+def test_explain_says_that_it_cuts_a_long_prompt(capsys, tmp_path, trained):
+    argv = ["explain", trained, "--out", tmp_path / "out", "--prompt", "a long prompt of 25 bytes"]
+    assert main([*map(str, argv)]) == 0
+    captured = capsys.readouterr()
+    assert "has 25 tokens; only the first 16" in captured.err and "25" not in captured.out
+
+
+def test_a_nan_ends_the_bar_before_it_says_so(capsys, tmp_path, text):
+    argv = ["pretrain", "--out", str(tmp_path / "run"), "--data", str(text), *SETTINGS]
+    assert main([*argv, "--set=lr=1e30", "--set=warmup=0", "--set=eval_every=100"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("tinygrad-llm: error: step") and "born in" in line
+
+
 def test_heads_that_do_not_divide_the_width(capsys, tmp_path, text):
     line = pretrain(capsys, 2, tmp_path, "--data", text, "--set", "n_head=3")
     assert "n_embd 16 is not divisible by n_head 3" in line and "18" in line
@@ -126,7 +247,7 @@ def test_a_folder_without_write_permission(capsys, tmp_path, text, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
 
     monkeypatch.setattr(
-        "tinygrad_llm.recipes.pretrain.write_atomic", deny
+        "tinygrad_llm.recipes.run_folder.write_atomic", deny
     )  # root may write anywhere
     assert "cannot write into" in pretrain(capsys, 2, tmp_path, "--data", text)
 
@@ -159,6 +280,12 @@ def test_evaluate_generate_and_tokenizer(capsys, trained, text):
     assert capsys.readouterr().out == "fox\n"
 
 
+def test_a_tokenizers_folder_must_be_there_before_the_work(capsys, tmp_path, text):
+    out = tmp_path / "missing" / "tokenizer.json"
+    line = refuse(capsys, 2, "tokenizer", "train", "--data", text, "--out", out)
+    assert "its folder does not exist" in line
+
+
 def test_train_a_tokenizer(capsys, tmp_path, text):
     out = tmp_path / "tokenizer.json"
     assert (
@@ -170,6 +297,8 @@ def test_train_a_tokenizer(capsys, tmp_path, text):
 
 def test_gradcheck_and_doctor(capsys):
     assert main(["gradcheck", "softmax", "linear"]) == 0
+    assert "all right" in capsys.readouterr().out
+    assert main(["gradcheck"]) == 0
     assert "all right" in capsys.readouterr().out
     assert main(["doctor"]) in (0, 2)
     assert "threading layer" in capsys.readouterr().out

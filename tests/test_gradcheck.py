@@ -5,7 +5,9 @@ import pytest
 
 from tests.mutants import MUTANTS, SEVENTH, SQUARE, X, spoil
 from tinygrad_llm import functional as F
+from tinygrad_llm import ops
 from tinygrad_llm.explain.gradcheck import GradientError, compare, gradcheck, max_error
+from tinygrad_llm.recipes.gradcheck import CASES
 from tinygrad_llm.tensor import Tensor, lift
 
 
@@ -62,6 +64,10 @@ def test_the_guilty_operation_is_named_among_right_ones():
     text = message(lambda x: (wrong(x.tanh()) * 3).exp(), X)
     assert "the backward of spoiled (tests/mutants.py:" in text
     assert "tanh" not in text and "multiply" not in text
+
+
+def test_the_command_has_a_case_for_every_operation():
+    assert CASES.keys() == ops.TABLE.keys()
 
 
 def test_gradients_that_do_not_arrive_or_are_not_finite():

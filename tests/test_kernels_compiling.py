@@ -1,7 +1,12 @@
 """A cache that is damaged, full or read-only slows the start and stops nothing."""
 
 import errno
+import os
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numba
 import pytest
@@ -10,6 +15,8 @@ from numba.core import caching
 
 from tinygrad_llm.kernels import compiling
 from tinygrad_llm.kernels.compiling import compile_cached
+
+ROOT = str(Path(__file__).parents[1])
 
 
 def twice(x):
@@ -83,3 +90,28 @@ def test_a_mistake_in_a_kernel_is_still_an_error(cache):
 
     with pytest.warns(RuntimeWarning), pytest.raises(numba.TypingError):
         compile_cached(wrong, partial(njit, int64(int64)))
+
+
+def test_whoever_trains_first_is_told_of_the_wait_before_it(tmp_path):
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    command = "pretrain --data text.txt --out run --steps 1 --set tokenizer=bytes --set n_layer=1"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinygrad_llm", *command.split()],
+        cwd=tmp_path,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": ROOT},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert any("compiling" in line for line in process.stdout)
+        assert not compiled_files(tmp_path)
+        while process.poll() is None and not compiled_files(tmp_path):
+            time.sleep(0.1)
+        assert process.poll() is None  # it compiles, and had said so
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def compiled_files(folder):
+    return list(folder.rglob("*.nbc"))

@@ -79,15 +79,6 @@ def test_linear_adds_weight_and_bias_gradients_to_arrays_it_is_given():
     np.testing.assert_allclose(totals[1], dbias + 1, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("settings", [{"approximate": "none"}, {"approximate": "tanh"}], ids=str)
-def test_linear_gelu_over_many_tiles(num_threads, settings, bias):
-    arrays = [normal(203, 70), normal(157, 70, seed=1) / 4, normal(157, seed=2) if bias else None]
-    dy = normal(203, 157, seed=3)
-    assert_equals_reference(ops.linear_gelu, arrays, dy, settings)
-    assert_deterministic(ops.linear_gelu, arrays, dy, settings)
-
-
 @pytest.mark.parametrize("settings", [{}, {"dropout_p": 0.4, "seed": 2**63 + 5}], ids=str)
 def test_linear_residual_over_many_tiles(num_threads, settings):
     arrays = [normal(203, 70), normal(157, 70, seed=1), normal(157, seed=2), normal(203, 157)]

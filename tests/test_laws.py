@@ -263,7 +263,7 @@ def test_dear_operations_skip_what_is_not_needed():
     for name in (
         "matmul",
         "linear",
-        "linear_gelu",
+        "feed_forward",
         "linear_residual",
         "multiply",
         "divide",

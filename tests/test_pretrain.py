@@ -1,6 +1,9 @@
 """The pretraining recipe: what it leaves behind, how it goes on, and what it refuses."""
 
 import json
+import os
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,9 +118,25 @@ def test_equal_seeds_equal_runs_other_seeds_other_runs(settings, tmp_path):
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_patience_stops_early(settings, tmp_path):
+def test_patience_stops_early_and_says_so(settings, tmp_path):
+    class Notes(Reporter):
+        notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
     frozen = settings.updated({"lr": 0.0, "min_lr": 0.0, "patience": 2, "steps": 100})
-    assert pretrain(frozen, tmp_path / "run").run.optimizer.steps == 15
+    assert pretrain(frozen, tmp_path / "run", reporter=Notes()).run.optimizer.steps == 15
+    assert "step 15: no better held-out loss in 2 evaluations" in Notes.notes[-1]
+
+
+def test_a_held_out_loss_that_is_no_number_stops_before_anything_is_saved(settings, tmp_path):
+    folder = tmp_path / "run"
+    diverging = settings.updated({"lr": 1e30, "warmup": 0, "eval_every": 1, "save_every": 1})
+    with pytest.raises(NonFiniteLoss, match="step 1: the held-out loss.*born in"):
+        pretrain(diverging, folder)
+    assert not (folder / "checkpoint.safetensors").exists()
+    assert not (folder / "model.safetensors").exists() and len(read_journal(folder)) == 1
 
 
 def test_a_nan_leaves_the_last_checkpoint_alone(settings, tmp_path):
@@ -133,12 +152,49 @@ def test_a_nan_leaves_the_last_checkpoint_alone(settings, tmp_path):
     from tinygrad_llm.recipes import pretrain as recipe
 
     reporter = Poison()
-    recipe.open_folder(hopeless, folder, True)
     reporter.run = recipe.build(hopeless, folder, reporter)
     recipe.restore(reporter.run)
     with pytest.raises(NonFiniteLoss, match="step 21"):
         recipe._train(reporter.run, reporter)
     assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_nan_before_anything_is_saved_leaves_the_folder_to_another_lr(settings, tmp_path):
+    folder, diverging = tmp_path / "run", settings.updated({"lr": 1e30, "warmup": 0})
+    with pytest.raises(NonFiniteLoss, match=r"run again with a smaller lr \(such as --set lr="):
+        pretrain(diverging, folder)
+    pretrain(settings, folder)
+    pretrain(settings, tmp_path / "other")
+    assert_same_run(folder, tmp_path / "other")
+
+
+def test_a_run_killed_before_it_saved_is_bound_to_its_tokens_alone(settings, tmp_path):
+    folder, other = tmp_path / "run", settings.updated({"lr": 1e-4, "n_layer": 2})
+    with pytest.raises(Killed):
+        pretrain(settings, folder, reporter=KillAt(3))
+    with pytest.raises(InputError, match="cannot change tokenizer"):
+        pretrain(settings.updated({"tokenizer": "characters"}), folder, resume=True)
+    pretrain(other, folder, resume=True)
+    pretrain(other, tmp_path / "other")
+    assert_same_run(folder, tmp_path / "other")
+
+
+def test_a_nan_after_something_was_saved_asks_for_another_folder(settings, tmp_path):
+    diverging = settings.updated({"lr": 1e30, "warmup": 2, "save_every": 1})
+    with pytest.raises(NonFiniteLoss, match="start a new run with another --out, a smaller lr"):
+        pretrain(diverging, tmp_path / "run")
+    with pytest.raises(InputError, match="cannot change lr"):
+        pretrain(settings, tmp_path / "run", resume=True)
+
+
+def test_a_pipe_can_be_read_once_and_that_suffices(settings, tmp_path):
+    pipe, text = tmp_path / "pipe", Path(settings.run.data[0]).read_text()
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(text,), daemon=True)
+    writer.start()
+    pretrain(settings.updated({"data": [str(pipe)]}), tmp_path / "piped")
+    pretrain(settings, tmp_path / "read")
+    assert_same_run(tmp_path / "piped", tmp_path / "read")
 
 
 def test_refusals(settings, tmp_path):

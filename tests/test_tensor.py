@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from tinygrad_llm import functional as F
-from tinygrad_llm.tensor import Tensor, lift
+from tinygrad_llm.tensor import Tensor, lift, no_grad
+
+X_ROWS = np.ones((2, 3), np.float32)
 
 
 def leaf(*values):
@@ -98,12 +100,34 @@ def test_numbers_alone_are_float32():
     assert Tensor([1, 2]).mean().dtype == np.float32 and (Tensor([1, 2]) + 1).dtype == np.int64
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int16, np.int64])
+def test_fractions_of_integers_are_float32_as_in_pytorch(dtype):
+    ones = Tensor(np.ones(2, dtype))
+    for f, value in (
+        (F.exp, np.e),
+        (F.log, 0),
+        (F.sqrt, 1),
+        (F.tanh, np.tanh(1)),
+        (F.sigmoid, 1 / (1 + np.exp(-1))),
+        (F.mean, 1),
+    ):
+        assert f(ones).dtype == np.float32
+        np.testing.assert_allclose(f(ones).data, value, rtol=1e-6)
+    assert (ones / ones).dtype == np.float32 and F.add(1, 2).item() == 3
+
+
 def test_comparisons_are_tensors_of_bool_without_a_gradient():
     x = leaf(1.0, 2.0, 3.0)
     assert (x > 2).data.tolist() == [False, False, True] and not (x > 2).requires_grad
     assert (x == x).data.all() and (x != 1).data.tolist() == [False, True, True]
     assert (x <= Tensor([1.0, 1.0, 5.0])).data.tolist() == [True, False, True]
     assert {x: 1}[x] == 1  # hashed by identity
+
+
+def test_masks_combine_as_numpys():
+    x = Tensor([1.0, 2.0, 3.0])
+    assert ((x > 1) & (x < 3)).data.tolist() == [False, True, False]
+    assert (~((x < 2) | (x > 2))).data.tolist() == [False, True, False]
 
 
 def test_indexing_takes_numpys_indices_and_tensors():
@@ -114,6 +138,39 @@ def test_indexing_takes_numpys_indices_and_tensors():
     grid = Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True)
     grid[Tensor([0, 2]), 1:3].sum().backward()
     assert grid.grad.sum() == 4 and grid.grad[2, 1] == 1
+
+
+def test_one_number_is_a_python_float_and_no_sequence():
+    loss = leaf(1.0, 2.5).sum()
+    assert float(loss) == 3.5 and f"{float(loss):.2f}" == "3.50"
+    for f in (iter, len):
+        with pytest.raises(TypeError, match="unsized"):
+            f(loss)
+    with pytest.raises(ValueError, match="size 1"):
+        float(leaf(1.0, 2.0))
+
+
+def test_lists_are_operands_like_arrays():
+    assert F.sum([1.0, 2.0]).item() == 3 and F.sum([1.0, 2.0]).dtype == np.float32
+    assert F.concatenate([[1.0], [2.0]]).data.tolist() == [1, 2]
+    assert F.layer_norm([[1.0, 3.0]], [1.0, 1.0]).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"parameters \(D,\)"):
+        F.layer_norm(X_ROWS, (3,))
+
+
+def test_what_holds_no_numbers_is_refused():
+    for wrong in ("a", None, [object()], 1j):
+        with pytest.raises(TypeError, match="numbers or bools"):
+            Tensor(wrong)
+
+
+def test_a_setting_that_would_drop_a_gradient_is_refused():
+    x, bound = leaf(1.0, 2.0), leaf(1.5)
+    with pytest.raises(TypeError, match=r"clip: max carries no gradient; give max.detach\(\)"):
+        x.clip(max=bound)
+    assert x.clip(max=bound.detach()).data.tolist() == [1, 1.5]
+    with no_grad():
+        assert x.masked_fill(x > 1, bound).data.tolist() == [1, 1.5]
 
 
 def test_shapes_are_given_as_arguments_or_as_a_tuple():
@@ -166,6 +223,52 @@ def test_a_history_is_neither_copied_nor_pickled():
         with pytest.raises(RuntimeError, match=r"detach\(\) first"):
             f(y)
     assert copy.deepcopy(y.detach()).data.tolist() == [1]
+
+
+@pytest.mark.parametrize("saved, written", [(0, 1), (1, 0), (1, 2)])
+def test_a_write_to_shared_memory_is_noticed_whoever_makes_it(saved, written):
+    w = leaf(1.0, 2.0)
+    owners = w, w.detach(), w.detach().detach()
+    loss = (owners[saved] * leaf(3.0, 4.0)).sum()
+    owners[written].copy_([5.0, 6.0])
+    with pytest.raises(RuntimeError, match="changed in place after multiply"):
+        loss.backward()
+
+
+VIEWS = {
+    "getitem": lambda x: x[0],
+    "slice": lambda x: x[:, 1:],
+    "reshape": lambda x: x.reshape(6),
+    "T": lambda x: x.T,
+    "split": lambda x: x.split(1)[0],
+    "view of a view": lambda x: x[0][1:],
+    "detached view": lambda x: x[0].detach(),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("moved", [False, True], ids=["own memory", "an optimizer's memory"])
+def test_a_write_through_a_view_is_noticed_and_one_to_the_whole_is_too(view, moved):
+    b, factor = Tensor(np.ones((2, 3), np.float32)), leaf(1.0)
+    if moved:
+        b.data = np.ones(12, np.float32)[6:].reshape(2, 3)
+    loss = (b * factor).sum()
+    view(b).copy_(view(b).data * 2)
+    with pytest.raises(RuntimeError, match="changed in place after multiply"):
+        loss.backward()
+    loss = (view(b) * factor).sum()
+    b.copy_(b.data * 2)
+    with pytest.raises(RuntimeError, match="changed in place after multiply"):
+        loss.backward()
+
+
+def test_a_write_to_what_only_looks_like_a_view_disturbs_nobody():
+    b, factor = Tensor(np.ones((2, 3), np.float32)), leaf(1.0)
+    loss = (b * factor).sum()
+    for copy_of_it in (b * 1, b[[0, 1]], b.T.reshape(6)):
+        copy_of_it.copy_(copy_of_it.data * 2)
+    loss.backward()
+    assert factor.grad.tolist() == [6]
 
 
 def test_copy_checks_the_shape():

@@ -70,12 +70,13 @@ def dropout(x, p, seed):
     return x * kept / (1 - p)
 
 
-def linear_gelu(x, weight, bias, approximate):
-    return F.gelu(F.linear(x, weight, bias), approximate=approximate)
-
-
 def linear_residual(x, weight, bias, residual, dropout_p=0.0, seed=0):
     return residual + dropout(F.linear(x, weight, bias), dropout_p, seed)
+
+
+def feed_forward(x, w1, b1, w2, b2, residual, approximate="none", **settings):
+    g = F.gelu(F.linear(x, w1, b1), approximate=approximate)
+    return linear_residual(g, w2, b2, residual, **settings)
 
 
 def attention(q, k, v, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=None):
@@ -136,7 +137,7 @@ TORCH = {
     "silu": F.silu,
     "gelu": F.gelu,
     "linear": F.linear,
-    "linear_gelu": linear_gelu,
+    "feed_forward": feed_forward,
     "linear_residual": linear_residual,
     "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum),

@@ -7,6 +7,12 @@ index anything.
 import numpy as np
 
 
+def check_floats(name, x):
+    """Raise where an op whose values are fractions is given integers or bools, as PyTorch does."""
+    if np.asarray(x).dtype.kind != "f":
+        raise TypeError(f"{name} needs floats, got {np.asarray(x).dtype}")
+
+
 def check_ids(ids, size, what):
     """Raise where an id is no row of a table with `size` rows."""
     if not np.issubdtype(ids.dtype, np.integer):
@@ -64,6 +70,7 @@ def check_residual(x, weight, residual):
 
 def check_norm(name, x, weight, bias):
     """Raise where x's rows and the parameters differ in length, or have none."""
+    check_floats(name, x)
     rows = x.shape[-1:]
     if rows in ((), (0,)) or weight.shape != rows or bias is not None and bias.shape != rows:
         parameters = [p.shape for p in (weight, bias) if p is not None]
@@ -87,6 +94,7 @@ def check_targets(shape, targets, ignore_index, reduction):
 
 def check_attention(q, k, v, mask, dropout_p):
     """Raise where shapes do not fit, with the shapes."""
+    check_floats("attention", q)
     check_probability(dropout_p)
     if not q.ndim == k.ndim == v.ndim == 4:
         raise ValueError(f"attention takes (B, H, T, D); got q {q.shape}, k {k.shape}, v {v.shape}")

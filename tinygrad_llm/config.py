@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from tinygrad_llm.errors import InputError, suggest
 
 C = TypeVar("C")
+MAX_TOML_BYTES = 1 << 20
 
 
 def from_mapping(
@@ -49,9 +50,14 @@ def parse_assignment(text: str, cls: type) -> tuple[str, Any]:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The keys of a flat TOML file."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            content = file.read(MAX_TOML_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > MAX_TOML_BYTES:
+        raise InputError(f"{path} is larger than {MAX_TOML_BYTES:,} bytes; is it the right file?")
+    try:
+        return tomllib.loads(content.decode())
     except ValueError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
 

@@ -27,6 +27,8 @@ def write_atomic(path: str | Path, write: Callable[[Path], object] | bytes | str
     killed at any moment leaves the old file or the new one, never a part of either.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no ordinary file, and is not replaced; name another")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if callable(write):
@@ -37,6 +39,10 @@ def write_atomic(path: str | Path, write: Callable[[Path], object] | bytes | str
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)

@@ -30,12 +30,12 @@ split_heads, join_heads = _lifted["split_heads"], _lifted["join_heads"]
 rotary = _lifted["rotary"]
 
 
-def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    return _lifted["concatenate"](*tensors, axis=axis)
+def concatenate(tensors: Sequence[Tensor], axis: int = 0, **unknown: Any) -> Tensor:
+    return _lifted["concatenate"](*tensors, axis=axis, **unknown)
 
 
-def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    return _lifted["stack"](*tensors, axis=axis)
+def stack(tensors: Sequence[Tensor], axis: int = 0, **unknown: Any) -> Tensor:
+    return _lifted["stack"](*tensors, axis=axis, **unknown)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
@@ -66,12 +66,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _lifted["linear"](x, weight, bias)
 
 
-def linear_gelu(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, approximate: str = "none"
-) -> Tensor:
-    return _lifted["linear_gelu"](x, weight, bias, approximate=approximate)
-
-
 def linear_residual(
     x: Tensor,
     weight: Tensor,
@@ -84,9 +78,28 @@ def linear_residual(
     """residual + dropout(x W^T + b), whose mask follows from one draw of `rng`; in evaluation and
     for p = 0 nothing is dropped.
     """
-    dropping = training and p > 0
-    settings = {"dropout_p": p, "seed": draw_seed(rng)} if dropping else {}
-    return _lifted["linear_residual"](x, weight, bias, residual, **settings)
+    return _lifted["linear_residual"](x, weight, bias, residual, **_dropping(p, rng, training))
+
+
+def feed_forward(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor | None,
+    w2: Tensor,
+    b2: Tensor | None,
+    residual: Tensor,
+    p: float,
+    rng: np.random.Generator,
+    training: bool = True,
+    approximate: str = "none",
+) -> Tensor:
+    """residual + dropout(GELU(x W1^T + b1) W2^T + b2), with dropout as in linear_residual."""
+    settings = _dropping(p, rng, training)
+    return _lifted["feed_forward"](x, w1, b1, w2, b2, residual, approximate=approximate, **settings)
+
+
+def _dropping(p: float, rng: np.random.Generator, training: bool) -> dict[str, Any]:
+    return {"dropout_p": p, "seed": draw_seed(rng)} if training and p > 0 else {}
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -117,7 +130,6 @@ for _name in (
     "where",
     "embedding",
     "linear",
-    "linear_gelu",
     "layer_norm",
     "rms_norm",
     "cross_entropy",

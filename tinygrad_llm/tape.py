@@ -129,7 +129,48 @@ class Node:
         self.parents, self.leaves, self.backward = [], [], None
 
 
-def walk(destination: Destination, dy: np.ndarray, retain_graph: bool) -> None:
+def record(
+    op: Callable,
+    operands: list[Tensor | None],
+    backward: Callable,
+    outputs: tuple[np.ndarray, ...],
+    several: bool,
+) -> Node | None:
+    """The node of an operation that ran; None where no operand wants a gradient, or under no_grad.
+
+    operands: None for each that is no Tensor.
+    """
+    if not (recording.get() and any(t is not None and t.requires_grad for t in operands)):
+        return None
+    leaves = [t for t in operands if t is not None and t.node is None]
+    return Node(op, [destination(t) for t in operands], leaves, backward, outputs, several)
+
+
+def destination(tensor: Tensor | None) -> Destination:
+    """Where a gradient for the tensor goes: to the leaf itself, or to the node that made it."""
+    if tensor is None or not tensor.requires_grad:
+        return None
+    return tensor if tensor.node is None else (tensor.node, tensor.index)
+
+
+def backward(tensor: Tensor, gradient: Any, retain_graph: bool) -> None:
+    """Walk back from a tensor, whose own gradient is given, or 1 for one number."""
+    if not tensor.requires_grad:
+        raise RuntimeError(
+            "backward on a tensor that requires no gradient: nothing in its history requires one"
+        )
+    if gradient is None and tensor.size != 1:
+        raise RuntimeError(
+            f"backward on a tensor of shape {tensor.shape} needs a gradient of that shape; only "
+            "one number, such as a loss, has an obvious one: 1"
+        )
+    dy = np.asarray(np.ones(tensor.shape) if gradient is None else gradient, tensor.dtype)
+    if dy.shape != tensor.shape:
+        raise RuntimeError(f"gradient of shape {dy.shape} for a tensor of {tensor.shape}")
+    _walk(destination(tensor), dy, retain_graph)
+
+
+def _walk(start: Destination, dy: np.ndarray, retain_graph: bool) -> None:
     """The backward pass: newest node first, so each node has all its dy before it passes any on.
 
     That order is a topological sort: an operation is always made after what it reads. A heap holds
@@ -137,10 +178,10 @@ def walk(destination: Destination, dy: np.ndarray, retain_graph: bool) -> None:
     """
     waiting: list[tuple[int, Node]] = []
     after = _backward_watcher.get()
-    if isinstance(destination, tuple):
-        _deliver(*destination, dy, waiting)
+    if isinstance(start, tuple):
+        _deliver(*start, dy, waiting)
     else:
-        _accumulate(destination, dy, False)
+        _accumulate(start, dy, False)
     try:
         while waiting:
             node = waiting[0][1]

@@ -1,27 +1,20 @@
 """Tensor: an array that remembers how it was made, so that `backward` finds d loss / d everything.
 
 `lift(op)` puts an op of ops/ on the tape. No formula is here: the class is a table of contents.
+How a call is read is in calls.py, how it is recorded and walked back in tape.py.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from tinygrad_llm import tape, twins
-from tinygrad_llm.ops import (
-    activations,
-    elementwise,
-    matmul,
-    normalize,
-    reductions,
-    selection,
-    shapes,
-)
+from tinygrad_llm import calls, tape
+from tinygrad_llm.ops import activations, elementwise, matmul, normalize, reductions
+from tinygrad_llm.ops import selection, shapes
 from tinygrad_llm.tape import Node, no_grad, watch, watch_backward
 
 __all__ = ["Tensor", "lift", "no_grad", "watch", "watch_backward"]
@@ -32,79 +25,55 @@ def lift(op: Callable) -> Callable:
 
     The op's positional-only arguments are the operands; further positional ones are its settings.
     """
-    parameters = inspect.signature(op).parameters.values()
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    operands = sum(p.kind is p.POSITIONAL_ONLY for p in parameters)
-    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    read = calls.reader(op)
 
     @functools.wraps(op)
     def on_tape(*args: Any, **settings: Any) -> Any:
-        if not variadic and len(args) != operands:
-            if not operands <= len(args) <= operands + len(names):
-                raise TypeError(
-                    f"{op.__name__} takes {operands} operands, then {names}; "
-                    f"got {len(args)} arguments"
-                )
-            given = dict(zip(names, args[operands:], strict=False))
-            if twice := given.keys() & settings.keys():
-                raise TypeError(f"{op.__name__} got {', '.join(twice)} twice")
-            settings |= given
-            args = args[:operands]
-        return _apply(op, args, {name: _array_of(value) for name, value in settings.items()})
+        operands, settings = read(args, settings)
+        for name, value in settings.items():
+            settings[name] = _setting(op, name, value)
+        return _apply(op, operands, settings)
 
     return on_tape
 
 
 def _apply(op: Callable, args: tuple, settings: dict[str, Any]) -> Any:
-    arrays, dtype = _operands(args)
-    value, backward = twins.choose(op, dtype)(*arrays, **settings)
-    values = value if isinstance(value, tuple) else (np.asarray(value),)
-    if dtype is None and values[0].dtype == np.float64:
-        values = tuple(y.astype(np.float32) for y in values)
-    wanted = any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    value, backward = calls.compute(op, [_operand(a) for a in args], settings)
     several = isinstance(value, tuple)
-    node = _record(op, args, backward, values, several) if wanted and tape.recording.get() else None
+    values = value if several else (value,)
+    tensors = [a if isinstance(a, Tensor) else None for a in args]
+    node = tape.record(op, tensors, backward, values, several)
     outputs = tuple(_output(y, node, i) for i, y in enumerate(values))
+    if node is None:
+        _share_writes(tensors, outputs)
     if (after := tape.watcher.get()) is not None:
         after(op, args, settings, outputs)
     return outputs if several else outputs[0]
 
 
-def _operands(args: tuple) -> tuple[list, np.dtype | None]:
-    """What the op computes on, and in which float dtype; None where no array holds floats.
-
-    Integers and bools beside floats become floats of that dtype: NumPy would make float64 of them.
-    """
-    arrays = [_array_of(a) for a in args]
-    dtypes = {a.dtype for a in arrays if isinstance(a, np.ndarray)}
-    floats = [d for d in dtypes if d.kind == "f"]
-    if not floats:
-        return arrays, None
-    if len(floats) < len(dtypes):
-        arrays = [
-            a.astype(max(floats)) if isinstance(a, np.ndarray) and a.dtype.kind in "iub" else a
-            for a in arrays
-        ]
-    return arrays, max(floats)
+def _operand(value: Any) -> Any:
+    """The array of an operand, lists too; a Python number stays one."""
+    if isinstance(value, Tensor):
+        return value.data
+    return Tensor(value).data if isinstance(value, (list, tuple)) else _array_of(value)
 
 
-def _record(op: Callable, args: tuple, backward: Callable, values: tuple, several: bool) -> Node:
-    tensors = [a for a in args if isinstance(a, Tensor)]
-    return Node(
-        op,
-        [_destination(a) for a in args],
-        [t for t in tensors if t.node is None],
-        backward,
-        values,
-        several,
-    )
+def _share_writes(tensors: list[Tensor | None], outputs: tuple[Tensor, ...]) -> None:
+    """An output that is a view of an operand's memory shares its count of writes."""
+    for y in outputs:
+        if (owner := y.data.base) is not None:
+            for t in tensors:
+                if t is not None and (owner is t.data or owner is t.data.base):
+                    y.writes = t.writes
 
 
-def _destination(operand: Any) -> tape.Destination:
-    """Where the gradient of an operand goes: to the leaf itself, or to the node that made it."""
-    if not isinstance(operand, Tensor) or not operand.requires_grad:
-        return None
-    return operand if operand.node is None else (operand.node, operand.index)
+def _setting(op: Callable, name: str, value: Any) -> Any:
+    """The array of a setting, to which no gradient goes: one that wants it is refused."""
+    if not isinstance(value, Tensor):
+        return value.item() if isinstance(value, np.generic) else value
+    if value.requires_grad and tape.recording.get():
+        raise TypeError(f"{op.__name__}: {name} carries no gradient; give {name}.detach()")
+    return value.data
 
 
 def _array_of(value: Any) -> Any:
@@ -116,7 +85,7 @@ def _array_of(value: Any) -> Any:
 
 def _output(array: np.ndarray, node: Node | None, index: int) -> Tensor:
     tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.grad, tensor.room, tensor.version = array, None, None, 0
+    tensor.data, tensor.grad, tensor.room, tensor.writes = array, None, None, [0]
     tensor.requires_grad, tensor.node, tensor.index = node is not None, node, index
     if node is not None:
         array.flags.writeable = False  # a saved array that changed would give a wrong gradient
@@ -165,20 +134,23 @@ class Tensor:
 
     data: the ndarray, copied from what is given; lists of floats become float32. grad: an array of
     its shape after `backward`, or None. requires_grad: whether a gradient is wanted. room: an array
-    that grad shall be in, or None; an optimizer lends it.
+    that grad shall be in, or None; an optimizer lends it. version: how often the values were
+    written in place; what shares the memory shares the count.
     """
 
-    __slots__ = ("data", "grad", "room", "requires_grad", "node", "index", "version", "__weakref__")
+    __slots__ = ("data", "grad", "room", "requires_grad", "node", "index", "writes", "__weakref__")
     __array_ufunc__ = None  # NumPy then leaves `array + tensor` to Tensor and the graph is kept
 
     def __init__(self, data: Any, requires_grad: bool = False):
         array = np.array(data.data if isinstance(data, Tensor) else data)
         if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic, Tensor)):
             array = array.astype(np.float32)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"a tensor holds numbers or bools, not {array.dtype}: {data!r:.60}")
         if requires_grad and array.dtype not in (np.float32, np.float64):
             raise TypeError(f"only float32 and float64 can require a gradient, not {array.dtype}")
         self.data, self.grad, self.requires_grad = array, None, requires_grad
-        self.room, self.node, self.index, self.version = None, None, 0, 0
+        self.room, self.node, self.index, self.writes = None, None, 0, [0]
 
     # What it is
     shape = property(lambda self: self.data.shape)
@@ -186,6 +158,17 @@ class Tensor:
     size = property(lambda self: self.data.size)
     dtype = property(lambda self: self.data.dtype)
     T = property(lambda self: self.permute(*reversed(range(self.ndim))))
+
+    @property
+    def version(self) -> int:
+        return self.writes[0]
+
+    @version.setter
+    def version(self, number: int) -> None:
+        self.writes[0] = number
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(self.__getitem__, range(len(self)))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -203,6 +186,9 @@ class Tensor:
         """The value of a tensor with one element, as a Python number."""
         return self.data.item()
 
+    def __float__(self) -> float:
+        return float(self.item())
+
     def numpy(self) -> np.ndarray:
         """The values as an array that shares memory; raises where that would drop a gradient."""
         if self.requires_grad:
@@ -217,7 +203,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values without a history; shares memory."""
-        return _output(self.data, None, 0)
+        detached = _output(self.data, None, 0)
+        detached.writes = self.writes
+        return detached
 
     def copy_(self, values: Any) -> Tensor:
         """Write new values into a leaf in place: how weights are loaded and updated."""
@@ -258,21 +246,7 @@ class Tensor:
         """
         if create_graph:
             raise NotImplementedError("gradients of gradients are out of scope")
-        if not self.requires_grad:
-            raise RuntimeError(
-                "backward on a tensor that requires no gradient: nothing in its "
-                "history requires one"
-            )
-        if gradient is None and self.size != 1:
-            raise RuntimeError(
-                f"backward on a tensor of shape {self.shape} needs a gradient of "
-                "that shape; only one number, such as a loss, has an obvious one: 1"
-            )
-        start = np.ones(self.shape) if gradient is None else _array_of(gradient)
-        start = np.asarray(start, self.dtype)
-        if start.shape != self.shape:
-            raise RuntimeError(f"gradient of shape {start.shape} for a tensor of {self.shape}")
-        tape.walk(_destination(self), start, retain_graph)
+        tape.backward(self, None if gradient is None else _array_of(gradient), retain_graph)
 
     # Arithmetic
     __add__, __radd__ = _operators(elementwise.add)
@@ -291,6 +265,11 @@ class Tensor:
     __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
     __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
+    __and__, __or__ = _comparison(np.bitwise_and), _comparison(np.bitwise_or)
+
+    def __invert__(self) -> Tensor:
+        return _output(~self.data, None, 0)
+
     __hash__ = object.__hash__
 
     # Activations and rows
@@ -302,8 +281,9 @@ class Tensor:
     sum, mean, var = lift(reductions.sum), lift(reductions.mean), lift(reductions.var)
     max, min = lift(reductions.max), lift(reductions.min)
 
-    def argmax(self, axis: int | None = None) -> np.ndarray:
+    def argmax(self, axis: int | None = None, **others: Any) -> np.ndarray:
         """The index of the largest value, as an array (it has no gradient)."""
+        calls.check_settings("argmax", ["axis"], others)
         return np.argmax(self.data, axis=axis)
 
     # Shapes and selection

@@ -38,4 +38,5 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(row))
     else:
-        print("\n".join(f"{name:<14} {value:,.4f}" for name, value in row.items()))
+        for name, value in row.items():
+            print(f"{name:<14} {value:,}" if name == "tokens" else f"{name:<14} {value:,.4f}")

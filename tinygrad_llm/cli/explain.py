@@ -28,8 +28,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.explain import explain_text
 
     apply_threads(args)
-    for path, purpose in explain_text(args.model, args.prompt, args.out):
+    files = explain_text(args.model, args.prompt, args.out, TerminalReporter())
+    for path, purpose in files:
         print(f"{path}: {purpose}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
+from tinygrad_llm.cli.options import add_command, add_threads, apply_threads, text_or_stdin
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -65,9 +65,10 @@ def run(args: argparse.Namespace) -> None:
     chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.stop:
         chosen["stop_strings"] = tuple(args.stop)
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = text_or_stdin(args.prompt)
+    pieces = continue_prompt(args.model, prompt, seed=args.seed, **chosen)
     sys.stdout.write(prompt)
-    for text in continue_prompt(args.model, prompt, seed=args.seed, **chosen):
+    for text in pieces:
         sys.stdout.write(text)
         sys.stdout.flush()
     sys.stdout.write("\n")

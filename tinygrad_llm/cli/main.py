@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -69,9 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character gets another
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         args = build_parser().parse_args(argv)
-        return args.run(args) or 0
+        code = args.run(args) or 0
+        sys.stdout.flush()  # at exit it would be too late for an answer to a full disk
+        return code
     except InputError as error:
         return _fail(str(error), 2)
     except NonFiniteLoss as error:
@@ -79,10 +86,15 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads; leave without Python's complaint about it
         return 128 + signal.SIGPIPE
+    except MemoryError as error:
+        return _fail(f"too little memory ({error}); take a smaller model or batch", 2)
     except OSError as error:
+        _drop_output()
         if error.errno == errno.ENOSPC:
             return _fail(
-                f"no space left on the disk{_at(error)}; free some and run again with --resume", 4
+                f"no space left on the disk{_at(error)}; free some and run again "
+                "(pretrain: with --resume)",
+                4,
             )
         return _fail(f"{error.strerror or error}{_at(error)}", 2)
     except KeyboardInterrupt:
@@ -91,6 +103,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _terminate(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
+
+
+def _drop_output() -> None:
+    """Forget what standard output does not take, or Python tries again at exit and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _at(error: OSError) -> str:

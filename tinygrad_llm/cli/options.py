@@ -16,6 +16,13 @@ def add_command(
     )
 
 
+def text_or_stdin(text: str) -> str:
+    """The text, or for - what standard input holds, which must be UTF-8."""
+    from tinygrad_llm.data.sources import STDIN, read_texts
+
+    return "".join(read_texts(STDIN)) if text == STDIN else text
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",

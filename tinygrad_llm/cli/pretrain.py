@@ -11,6 +11,7 @@ from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
 
 if TYPE_CHECKING:
     from tinygrad_llm.recipes.pretrain import Outcome
+    from tinygrad_llm.recipes.reporter import Reporter
     from tinygrad_llm.recipes.settings import Settings
 
 
@@ -25,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--data",
         nargs="+",
         metavar="PATH",
-        help="text files, folders, globs, or - for standard input",
+        help="text files, folders, globs, - for standard input, or one .bin file of token ids",
     )
     parser.add_argument(
         "--out", default="runs/gpt", metavar="DIR", help="the run folder (default: runs/gpt)"
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.pretrain import pretrain
 
-    settings, reporter = resolve(args), TerminalReporter()
+    reporter = TerminalReporter()
+    settings = resolve(args, reporter)
     apply_threads(args)
     outcome = pretrain(settings, args.out, resume=args.resume, reporter=reporter)
     if outcome.signal is not None:
@@ -67,24 +69,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def resolve(args: argparse.Namespace) -> Settings:
+def resolve(args: argparse.Namespace, reporter: Reporter) -> Settings:
     """The settings from, in rising order, the preset or the run that is resumed, the file, --set,
     the flags.
     """
-    from tinygrad_llm.recipes.pretrain import SETTINGS
+    from tinygrad_llm.recipes.run_folder import SETTINGS
     from tinygrad_llm.recipes.settings import Settings, preset, read_settings
 
     stored = Path(args.out) / SETTINGS
+    settings = asked = preset("default" if args.preset is None else args.preset)
     if args.resume and stored.exists():
         settings = read_settings(str(stored), Settings())
-    else:
-        settings = preset(args.preset or "default")
+        if args.preset is not None:
+            _warn_of_unused(args, asked, settings, reporter)
     if args.config:
         settings = read_settings(args.config, settings)
     flags = {"steps": args.steps, "seed": args.seed, "data": args.data}
     return settings.assigned(args.assignments).updated(
         {k: v for k, v in flags.items() if v is not None}
     )
+
+
+def _warn_of_unused(
+    args: argparse.Namespace, asked: Settings, stored: Settings, reporter: Reporter
+) -> None:
+    """Say in which settings the run that goes on is not what the preset would make of it.
+
+    Those that the command line sets itself are left out: the command that began the run may resume
+    it.
+    """
+    from tinygrad_llm.config import read_toml
+    from tinygrad_llm.recipes.run_folder import MAY_CHANGE
+
+    given = {text.partition("=")[0] for text in args.assignments} | {"data", "seed"} | MAY_CHANGE
+    if args.config:
+        given |= read_toml(args.config).keys()
+    own, others = stored.flat(), asked.flat()
+    kept = [f"{k} {own[k]!r}" for k in own if own[k] != others[k] and k not in given]
+    if kept:
+        reporter.warn(
+            f"the run in {args.out} goes on with its own settings, not those of --preset "
+            f"{args.preset}: {', '.join(kept)}"
+        )
 
 
 def _summarize(outcome: Outcome, note) -> None:

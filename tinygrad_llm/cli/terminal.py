@@ -1,4 +1,4 @@
-"""A recipe's news on a terminal: lines on standard output, bars on standard error."""
+"""A recipe's news on a terminal: lines on standard output, bars and warnings on standard error."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class TerminalReporter(Reporter):
     def note(self, text: str) -> None:
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
+
+    def warn(self, text: str) -> None:
+        tqdm.write(f"tinygrad-llm: {text}", file=sys.stderr)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], object]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from tinygrad_llm.cli.options import add_command
+from tinygrad_llm.cli.options import add_command, text_or_stdin
 from tinygrad_llm.errors import InputError
 
 
@@ -76,6 +77,8 @@ def run_train(args: argparse.Namespace) -> None:
     from tinygrad_llm.recipes.corpus import corpus_texts
     from tinygrad_llm.text import BPETokenizer, chunks
 
+    if not Path(args.out).absolute().parent.is_dir():
+        raise InputError(f"--out {args.out}: its folder does not exist; make it first")
     reporter, texts = TerminalReporter(), chunks(corpus_texts(args.data))
     tokenizer = BPETokenizer.train(
         texts, args.vocab_size, special_tokens=args.special, progress=reporter.learned
@@ -90,15 +93,14 @@ def run_train(args: argparse.Namespace) -> None:
 def run_encode(args: argparse.Namespace) -> None:
     from tinygrad_llm.text import load_tokenizer
 
-    text = sys.stdin.read() if args.text == "-" else args.text
-    print(*load_tokenizer(args.tokenizer).encode(text))
+    print(*load_tokenizer(args.tokenizer).encode(text_or_stdin(args.text)))
 
 
 def run_decode(args: argparse.Namespace) -> None:
     from tinygrad_llm.text import load_tokenizer
 
-    words = sys.stdin.read().split() if args.ids == ["-"] else args.ids
-    wrong = next((word for word in words if not word.isdecimal()), None)
+    words = text_or_stdin("-").split() if args.ids == ["-"] else args.ids
+    wrong = next((word for word in words if not (word.isdecimal() and len(word) < 20)), None)
     if wrong is not None:
-        raise InputError(f"{wrong!r} is not a token id; ids are whole numbers")
+        raise InputError(f"{wrong!r:.60} is not a token id; ids are whole numbers")
     sys.stdout.write(load_tokenizer(args.tokenizer).decode([int(word) for word in words]) + "\n")

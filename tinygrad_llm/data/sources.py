@@ -36,7 +36,7 @@ def read_documents(paths: Paths) -> Iterator[Iterator[str]]:
     input and pipes can only be read once, so those errors come up while they are read.
     """
     files = find_files(paths)
-    sizes = [sum(map(len, _read(file))) for file in files if not _is_stream(file)]
+    sizes = [sum(map(len, _read(file))) for file in files if not is_stream(file)]
     if len(sizes) == len(files) and not any(sizes):
         raise InputError(
             f"there is no text in {', '.join(files[:3])}"
@@ -73,7 +73,7 @@ def _expand(path: str) -> list[str]:
         raise InputError(
             f"no file matches {path}; check its spelling"
             if glob.has_magic(path)
-            else f"{path} does not exist; check the path"
+            else f"{path or 'the empty path'} does not exist; check the path"
         )
     return files
 
@@ -100,9 +100,10 @@ def _refuse_folder(error: OSError) -> None:
     raise InputError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
 
-def _is_stream(file: str) -> bool:
-    """Can `file` only be read once, as standard input or a pipe?"""
-    return file == STDIN or not os.path.isfile(file)
+def is_stream(path: str) -> bool:
+    """Can `path` only be read once, as standard input or a pipe?"""
+    here = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    return path == STDIN or here
 
 
 def _read(file: str) -> Iterator[str]:
@@ -116,7 +117,7 @@ def _read(file: str) -> Iterator[str]:
                 yield text
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror}") from error
-    if empty and _is_stream(file):
+    if empty and is_stream(file):
         raise InputError(f"{name} is empty; pipe some text into it")
 
 

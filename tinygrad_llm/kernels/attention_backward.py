@@ -34,7 +34,7 @@ from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.simd import pointer
-from tinygrad_llm.kernels.vectors import load, spread, store
+from tinygrad_llm.kernels.vectors import load, only, spread, store
 
 _QUERIES, _KEYS = 96 // ROWS * ROWS, 4 * COLUMNS  # in a block
 _SQUARES = _KEYS * ROWS + SLACK  # the dscores of ROWS queries, transposed
@@ -165,7 +165,7 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
             room[_DY_ROWS] + rows, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0
         )
     _softmax(problem, weights, statistics, t, count)
-    _mask(problem, pointer(weights), mask, t, s + c, count)
+    _mask(problem, weights, mask, t, s + c, count)
     delta = pointer(room[_DELTA] + t * FLOAT_BYTES)
     if problem.dropping:
         _drop(problem, pointer(weights), pointer(dscores), delta, head, t, s + c, count)
@@ -195,13 +195,14 @@ def _mask(problem, weights, mask, t, s, count):
     """0 where a query, from the t-th on, may not see a key, from the s-th on."""
     if problem.causal:
         for r in range(min(count, first_query(problem, s + COLUMNS) - t)):
-            for c in range(max(keys_seen(problem, t + r) - s, 0), COLUMNS):
-                weights[r * COLUMNS + c] = _ZERO
+            place = weights + r * TILE_ROW
+            store(only(load(place), 0, keys_seen(problem, t + r) - s, _ZERO), place)
     if problem.masked:
+        numbers = pointer(weights)
         for r in range(count):
             for c in range(min(COLUMNS, problem.keys - s)):
                 if masked_out(mask, t + r, s + c):
-                    weights[r * COLUMNS + c] = _ZERO
+                    numbers[r * COLUMNS + c] = _ZERO
 
 
 @njit(fastmath=FASTMATH, **INNER)

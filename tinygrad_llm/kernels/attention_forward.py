@@ -13,6 +13,7 @@ from tinygrad_llm.kernels.attention_tiles import (
     FLOAT_BYTES,
     ROWS,
     TILE_ROW,
+    first_query,
     keep_factor,
     keys_seen,
     masked_out,
@@ -30,7 +31,7 @@ from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
 from tinygrad_llm.kernels.polynomials import exp
 from tinygrad_llm.kernels.simd import pointer
-from tinygrad_llm.kernels.vectors import larger, load, spread, store
+from tinygrad_llm.kernels.vectors import larger, load, only, spread, store
 
 _KEYS = 256  # in a block of the product with the values: its weights stay in the nearest cache
 _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
@@ -88,7 +89,7 @@ def _attend(problem, q, mask, room, head, t):
     for s in range(0, seen, ROWS):
         keys = room[_K] + s * width * FLOAT_BYTES
         product(keys, room[_Q], width, weights + s * TILE_ROW, TILE_ROW, 0)
-    _mask(problem, pointer(weights), mask, t, seen)
+    _mask(problem, weights, mask, t, seen)
     _softmax(weights, seen, room[_TOTALS])
     if problem.dropping:
         _drop(problem, numbers_at(weights, seen * COLUMNS), head, t)
@@ -106,14 +107,14 @@ def _mask(problem, scores, mask, t, seen):
     """-inf where a query may not see a key."""
     if problem.causal:
         for s in range(keys_seen(problem, t), seen):
-            for c in range(COLUMNS):
-                if s >= keys_seen(problem, t + c):
-                    scores[s * COLUMNS + c] = _LOWEST
+            place = scores + s * TILE_ROW
+            store(only(load(place), first_query(problem, s) - t, COLUMNS, _LOWEST), place)
     if problem.masked:
+        numbers = pointer(scores)
         for s in range(seen):
             for c in range(min(COLUMNS, problem.queries - t)):
                 if masked_out(mask, t + c, s):
-                    scores[s * COLUMNS + c] = _LOWEST
+                    numbers[s * COLUMNS + c] = _LOWEST
 
 
 @njit(fastmath=FASTMATH, **INNER)

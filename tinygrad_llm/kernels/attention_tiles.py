@@ -11,7 +11,7 @@ from numba import carray, njit
 from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.compiling import INNER
-from tinygrad_llm.kernels.gemm import _pack_columns, _pack_rows
+from tinygrad_llm.kernels import packing
 from tinygrad_llm.kernels.parallel import address, flag_at, line
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
@@ -92,7 +92,7 @@ def pack_rows(target, matrix, count, width):
     """The `count` rows of a matrix, in panels (width, ROWS) one after another."""
     operand = matrix[0], matrix[1], matrix[2], count
     for i in range(0, count, ROWS):
-        _pack_rows(target + i * width * FLOAT_BYTES, operand, i, 0, width)
+        packing.pack_rows(target + i * width * FLOAT_BYTES, operand, i, 0, width)
 
 
 @njit(**INNER)
@@ -100,19 +100,19 @@ def pack_columns(target, matrix, count, width):
     """The `width` columns of a matrix, in panels (count, ROWS) one after another."""
     operand = matrix[0], matrix[2], matrix[1], width
     for i in range(0, width, ROWS):
-        _pack_rows(target + i * count * FLOAT_BYTES, operand, i, 0, count)
+        packing.pack_rows(target + i * count * FLOAT_BYTES, operand, i, 0, count)
 
 
 @njit(**INNER)
 def pack_rows_wide(target, matrix, first, count, width):
     """Rows first ... first + COLUMNS - 1 of a matrix of `count`, as one panel (width, COLUMNS)."""
-    _pack_columns(target, (matrix[0], matrix[1], matrix[2], count), first, 0, width)
+    packing.pack_columns(target, (matrix[0], matrix[1], matrix[2], count), first, 0, width)
 
 
 @njit(**INNER)
 def pack_columns_wide(target, matrix, first, width, start, count):
     """Columns first ... first + COLUMNS - 1 of `width`, of the `count` rows from `start` on."""
-    _pack_columns(target, (matrix[0], matrix[2], matrix[1], width), first, start, count)
+    packing.pack_columns(target, (matrix[0], matrix[2], matrix[1], width), first, start, count)
 
 
 @njit(**INNER)
@@ -120,7 +120,7 @@ def pack_square(target, source, count):
     """target (COLUMNS, ROWS) = transpose of source (ROWS, COLUMNS), whose first `count` rows
     exist.
     """
-    _pack_rows(target, (source, TILE_ROW, FLOAT_BYTES, count), 0, 0, COLUMNS)
+    packing.pack_rows(target, (source, TILE_ROW, FLOAT_BYTES, count), 0, 0, COLUMNS)
 
 
 @njit(**INNER)
@@ -129,7 +129,7 @@ def product(a, b, depth, c, c_stride, add):
 
     c_stride: bytes from row to row of c.
     """
-    multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, c_stride, add)
+    multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, c_stride, add, None)
 
 
 @njit(**INNER)

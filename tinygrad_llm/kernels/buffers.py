@@ -61,10 +61,15 @@ def _blocks():
 
 
 def _release():
-    """Give the blocks that nobody uses back to the system, if they outweigh those in use."""
+    """Give the blocks that nobody uses back to the system, if they outweigh what was ever in use.
+
+    Between two steps nearly all blocks are idle: weighed against those in use at that moment, they
+    would be given back and asked for again in every step.
+    """
     every = [block for blocks in _blocks().values() for block in blocks]
     used = sum(block[0].nbytes for block in every if _in_use(block))
-    if sum(block[0].nbytes for block in every) > 2 * used:
+    _local.most = max(used, getattr(_local, "most", 0))
+    if sum(block[0].nbytes for block in every) - used > _local.most:
         for blocks in _blocks().values():
             blocks[:] = filter(_in_use, blocks)
 

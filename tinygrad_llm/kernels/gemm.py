@@ -13,6 +13,7 @@ from numpy import int64
 from tinygrad_llm.kernels.buffers import empty, scratch
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.epilogues import NOTHING, epilogue_of, finish
+from tinygrad_llm.kernels.packing import SLACK, pack_columns, pack_row_panels, pack_rows
 from tinygrad_llm.kernels.parallel import Worker, address, line, number, run, size, stride
 from tinygrad_llm.kernels.simd import (
     COLUMNS,
@@ -20,21 +21,19 @@ from tinygrad_llm.kernels.simd import (
     LANES,
     ROWS,
     VECTORS,
-    copy_row,
-    copy_transposed,
+    multiply_rows,
     multiply_tile,
     pointer,
 )
 from tinygrad_llm.kernels.threads import get_num_threads
 
-# A block of a stays in the second-level cache, a block of b in the third, a panel of b (DEPTH x
-# COLUMNS) in the
-# first or second. With DEPTH 256 the output would travel to memory three times as often.
+# A block of a stays in the second-level cache, which is larger where there is AVX-512; a block of b
+# in the third, a panel of b (DEPTH x COLUMNS) in the first or second. With DEPTH 256 the output
+# would travel to memory three times as often.
 DEPTH = 768
-BLOCK_ROWS = 96 // ROWS * ROWS
+BLOCK_ROWS = (264 if LANES == 16 else 96) // ROWS * ROWS
 BLOCK_COLUMNS = 1024
-# The copies write up to a vector beyond a panel, and panels begin on cache lines.
-A_PANEL = DEPTH * ROWS + 16
+A_PANEL = DEPTH * ROWS + SLACK
 B_PANEL = DEPTH * COLUMNS
 A_BLOCK = BLOCK_ROWS // ROWS * A_PANEL
 B_BLOCK = BLOCK_COLUMNS // COLUMNS * B_PANEL
@@ -112,6 +111,9 @@ def _multiply(arguments, worker, workers):
 def _grid(row_panels, column_panels, parts):
     """How many parts the rows and the columns are cut into, so that the largest rectangle takes the
     least time.
+
+    Packing counts for rows that are read as they lie, too: they are then those that the same core
+    wrote.
     """
     best, shortest = (1, 1), row_panels * column_panels * 8 + row_panels + column_panels * 2
     for rows in range(1, parts + 1):
@@ -158,84 +160,85 @@ def _rectangle(a, b, c, rows, columns, depth, accumulate, epilogue, room):
 @njit(**INNER)
 def _block(a, b, c, part, all_rows, add, last, epilogue, room):
     """One block of a times one of b; part: its rows, columns and ks. The first block of rows packs
-    b, a panel just before it is used.
+    b, a panel just before it is used, and fetches the next one meanwhile.
     """
     rows, columns, ks = part
-    depth = ks[1] - ks[0]
-    a_room, b_room, tile = (
-        room,
-        room + A_BLOCK * FLOAT_BYTES,
-        room + (A_BLOCK + B_BLOCK) * FLOAT_BYTES,
-    )
-    for i in range(rows[0], rows[1], ROWS):
-        _pack_rows(a_room + (i - rows[0]) // ROWS * A_PANEL * FLOAT_BYTES, a, i, ks[0], depth)
-    only = (
-        rows == all_rows
-    )  # then one place serves every panel of b, and it never leaves the nearest cache
+    depth, b_room = ks[1] - ks[0], room + A_BLOCK * FLOAT_BYTES
+    packed = _pack_a(room, a, rows, ks[0], depth)
+    # If this block is the only one of rows, one place serves every panel of b, and it never leaves
+    # the nearest cache.
+    step = 0 if rows == all_rows else B_PANEL * FLOAT_BYTES
+    tiles = _panels(rows[1] - rows[0], ROWS)
     for j in range(columns[0], columns[1], COLUMNS):
-        panel = b_room if only else b_room + (j - columns[0]) // COLUMNS * B_PANEL * FLOAT_BYTES
+        panel = b_room + (j - columns[0]) // COLUMNS * step
+        ahead = panel, panel, 0
         if rows[0] == all_rows[0]:
-            _pack_columns(panel, b, j, ks[0], depth)
-        c_column = c[0] + j * FLOAT_BYTES
-        wide = min(COLUMNS, columns[1] - j)
+            pack_columns(panel, b, j, ks[0], depth)
+            if j + COLUMNS < columns[1]:
+                ahead = _ahead(b, j + COLUMNS, ks[0], depth)
+        operands = a, ks[0], packed, panel, depth
         for i in range(rows[0], rows[1], ROWS):
-            a_panel = a_room + (i - rows[0]) // ROWS * A_PANEL * FLOAT_BYTES
-            place = c_column + i * c[1]
-            high = min(ROWS, rows[1] - i)
-            if high == ROWS and wide == COLUMNS:
-                multiply_tile(ROWS, VECTORS, LANES, a_panel, panel, depth, place, c[1], add)
-            else:
-                multiply_tile(
-                    ROWS, VECTORS, LANES, a_panel, panel, depth, tile, COLUMNS * FLOAT_BYTES, 0
-                )
-                _move(tile, place, c[1], high, wide, add)
+            tile = (i - rows[0]) // ROWS
+            start, line, stretch = ahead
+            fetch = start + tile * COLUMNS // tiles * stretch, line, 65536 // tiles
+            part = i, min(i + ROWS, rows[1]), j, min(j + COLUMNS, columns[1])
+            _tile(operands, room, tile, c, part, add, fetch)
         if last:
-            place = c_column + rows[0] * c[1]
+            place = c[0] + j * FLOAT_BYTES + rows[0] * c[1]
+            wide = min(COLUMNS, columns[1] - j)
             finish(place, c[1], rows[1] - rows[0], wide, epilogue, rows[0], j)
 
 
-def _packer(width):
-    """A function that packs one panel; compiled once for each width, so that loops over lines
-    unroll.
+@njit(**INNER)
+def _pack_a(room, a, rows, k, depth):
+    """Pack the rows of a block, but for whole panels of rows whose ks lie side by side: these are
+    read as they lie. Returns the first row that is packed.
     """
-    whole = (width + LANES - 1) // LANES * LANES
-
-    @njit(**INNER)
-    def pack(target, operand, first, k, depth):
-        """target (depth, width) = `width` lines of the operand from `first` on, k running from `k`.
-
-        Missing lines repeat the last one: what the tile makes of them is never stored.
-        """
-        address, stride, k_stride, lines = operand
-        source = address + first * stride + k * k_stride
-        there = min(width, lines - first)
-        done = 0
-        if k_stride == FLOAT_BYTES:
-            while done + LANES <= depth:
-                copy_transposed(
-                    width,
-                    LANES,
-                    target + done * width * FLOAT_BYTES,
-                    source + done * FLOAT_BYTES,
-                    stride,
-                    there,
-                )
-                done += LANES
-        elif stride == FLOAT_BYTES and first + whole <= lines:
-            while done < depth:
-                copy_row(
-                    width, LANES, target + done * width * FLOAT_BYTES, source + done * k_stride
-                )
-                done += 1
-        for k in range(done, depth):
-            numbers = carray(pointer(target + k * width * FLOAT_BYTES), width)
-            for i in range(width):
-                numbers[i] = pointer(source + min(i, there - 1) * stride + k * k_stride)[0]
-
-    return pack
+    count = (rows[1] - rows[0]) // ROWS
+    whole = rows[0] + count * ROWS
+    if a[2] == FLOAT_BYTES:
+        first, packed = whole, whole
+    elif a[1] == FLOAT_BYTES:
+        first, packed = whole, rows[0]
+        pack_row_panels(room, A_PANEL * FLOAT_BYTES, a, rows[0], count, k, depth)
+    else:
+        first = packed = rows[0]
+    for i in range(first, rows[1], ROWS):
+        pack_rows(room + (i - rows[0]) // ROWS * A_PANEL * FLOAT_BYTES, a, i, k, depth)
+    return packed
 
 
-_pack_rows, _pack_columns = _packer(ROWS), _packer(COLUMNS)
+@njit(**INNER)
+def _ahead(b, j, k, depth):
+    """The panel of b from column j on, to be fetched in COLUMNS stretches, row by row of the panel:
+
+    (address, bytes from row to row, bytes from stretch to stretch). What lies elsewhere is fetched
+    in vain.
+    """
+    address = b[0] + j * b[1] + k * b[2]
+    if b[1] == FLOAT_BYTES:
+        return address, b[2], _panels(depth, COLUMNS) * b[2]
+    return address, COLUMNS * FLOAT_BYTES, b[1]
+
+
+@njit(**INNER)
+def _tile(operands, room, tile, c, part, add, fetch):
+    """The tile-th tile of a block, which is part of c: rows and columns from first to end."""
+    a, k, packed, panel, depth = operands
+    i, i_end, j, j_end = part
+    place, stride = c[0] + i * c[1] + j * FLOAT_BYTES, c[1]
+    whole = i_end - i == ROWS and j_end - j == COLUMNS
+    target, more = place, add
+    if not whole:
+        target, stride, more = room + (A_BLOCK + B_BLOCK) * FLOAT_BYTES, COLUMNS * FLOAT_BYTES, 0
+    if i < packed:
+        lies = a[0] + i * a[1] + k * FLOAT_BYTES
+        multiply_rows(ROWS, VECTORS, LANES, lies, a[1], panel, depth, target, stride, more, fetch)
+    else:
+        lies = room + tile * A_PANEL * FLOAT_BYTES
+        multiply_tile(ROWS, VECTORS, LANES, lies, panel, depth, target, stride, more, fetch)
+    if not whole:
+        _move(target, place, c[1], i_end - i, j_end - j, add)
 
 
 @njit(**INNER)

@@ -62,7 +62,7 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
     def backward(dy, needs, rooms=(None, None)):
         nonlocal there
         dx, scale = empty(rows.shape), np.full(1, dy / divisor, np.float32)
-        place = rooms[1] or Room(np.empty(weight.shape, np.float32), False)
+        place = rooms[1] or Room(np.empty(weight.shape if needs[1] else 0, np.float32), False)
         if not (blocks or place.add):
             place.array[...] = 0  # no row, no sum
         for here in reversed(blocks):

@@ -3,14 +3,16 @@
 import math
 
 import numpy as np
+from numpy import float32
 
-from tinygrad_llm.checks import check_choice, check_linear, check_matmul, check_residual
+from tinygrad_llm.checks import check_linear, check_matmul, check_residual
 from tinygrad_llm.kernels import epilogues
-from tinygrad_llm.kernels.activations import gelu_gradient
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.gemm import gemm, products
-from tinygrad_llm.kernels.parallel import as_table
+from tinygrad_llm.kernels.parallel import Worker, as_table, run, share, table, threads_for
 from tinygrad_llm.kernels.selection import drop
+
+_BLOCK = 32  # rows
 
 
 def matmul(a, b, /):
@@ -22,15 +24,21 @@ def matmul(a, b, /):
     check_matmul(a, b)
     rows = a[None, :] if a.ndim == 1 else a
     columns = b[:, None] if b.ndim == 1 else b
-    y = _without_vectors(_multiply(rows, columns), a, b)
+    # BLAS makes the long sums of a product with a vector from several parts: that is more exact.
+    multiply = np.matmul if min(a.ndim, b.ndim) == 1 else _multiply
+    y = multiply(rows, columns)
+    if b.ndim == 1:
+        y = y[..., 0]
+    if a.ndim == 1:
+        y = y[..., 0] if b.ndim == 1 else y[..., 0, :]
 
     def backward(dy, needs):
         if b.ndim == 1:
             dy = dy[..., None]
         if a.ndim == 1:
             dy = dy[..., None, :]
-        da = _multiply(dy, columns.swapaxes(-1, -2)) if needs[0] else None
-        db = _multiply(rows.swapaxes(-1, -2), dy) if needs[1] else None
+        da = multiply(dy, columns.swapaxes(-1, -2)) if needs[0] else None
+        db = multiply(rows.swapaxes(-1, -2), dy) if needs[1] else None
         return (
             da[..., 0, :] if da is not None and a.ndim == 1 else da,
             db[..., :, 0] if db is not None and b.ndim == 1 else db,
@@ -39,35 +47,15 @@ def matmul(a, b, /):
     return y, backward
 
 
-def _without_vectors(y, a, b):
-    if b.ndim == 1:
-        y = y[..., 0]
-    return y[..., 0] if a.ndim == 1 and b.ndim == 1 else y[..., 0, :] if a.ndim == 1 else y
-
-
 def linear(x, weight, bias, /):
     """y = x W^T + b;   dx = dy W,  dW = dy^T x,  db = sum of dy over the rows.
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    y = _linear(x, weight, bias)
+    y = linear_forward(x, weight, bias)
 
     def backward(dy, needs, rooms=_NOWHERE):
-        return _linear_backward(x, weight, dy, needs, rooms)
-
-    return y, backward
-
-
-def linear_gelu(x, weight, bias, /, *, approximate="none"):
-    """y = GELU(h), h = x W^T + b;   dh as in gelu, then dx, dW and db as in linear."""
-    check_choice("gelu", "approximate", approximate, ("none", "tanh"))
-    kind = epilogues.GELU_TANH if approximate == "tanh" else epilogues.GELU
-    y = empty((*x.shape[:-1], len(weight)))
-    h = _linear(x, weight, bias, kind, other=as_table(y))
-
-    def backward(dy, needs, rooms=_NOWHERE):
-        dh = gelu_gradient(h, dy, approximate)
-        return _linear_backward(x, weight, dh, needs, rooms)
+        return linear_backward(x, weight, dy, needs, rooms)
 
     return y, backward
 
@@ -75,11 +63,11 @@ def linear_gelu(x, weight, bias, /, *, approximate="none"):
 def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
     """y = r + dropout(x W^T + b);   dr = dy, the rest as in dropout and linear."""
     check_residual(x, weight, residual)
-    y = _linear(x, weight, bias, epilogues.RESIDUAL, as_table(residual), dropout_p, seed)
+    y = linear_forward(x, weight, bias, epilogues.RESIDUAL, as_table(residual), dropout_p, seed)
 
     def backward(dy, needs, rooms=(*_NOWHERE, None)):
         dh = drop(dy, dropout_p, seed) if dropout_p else dy
-        return *_linear_backward(x, weight, dh, needs, rooms), dy if needs[3] else None
+        return *linear_backward(x, weight, dh, needs, rooms), dy if needs[3] else None
 
     return y, backward
 
@@ -87,24 +75,27 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
 _NOWHERE = (None, None, None)
 
 
-def _linear(x, weight, bias, kind=epilogues.PLAIN, other=epilogues.NO_ROWS, dropout_p=0.0, seed=0):
+def linear_forward(
+    x, weight, bias, kind=epilogues.PLAIN, other=epilogues.NO_ROWS, dropout_p=0.0, seed=0
+):
+    """x W^T + b, and what the epilogue of that kind (epilogues.py) makes of it and of `other`."""
     check_linear(x, weight, bias)
     epilogue = epilogues.arguments(kind, bias, other, dropout_p, seed)
-    y = gemm(_rows(x), weight.T, epilogue=epilogue)
+    y = gemm(rows_of(x), weight.T, epilogue=epilogue)
     return y.reshape(*x.shape[:-1], len(weight))
 
 
-def _linear_backward(x, weight, dy, needs, rooms):
+def linear_backward(x, weight, dy, needs, rooms):
     """dx, dW and db; the last two in the arrays of their rooms where there are some."""
-    dy_rows = _rows(dy)
+    dy_rows = rows_of(dy)
     return (
         gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
-        product_in(rooms[1], dy_rows.T, _rows(x)) if needs[1] else None,
-        _sum_in(rooms[2], dy_rows) if needs[2] else None,
+        product_in(rooms[1], dy_rows.T, rows_of(x)) if needs[1] else None,
+        sum_in(rooms[2], dy_rows) if needs[2] else None,
     )
 
 
-def _rows(x):
+def rows_of(x):
     """x (..., D) as (N, D); -1 would be ambiguous where D is 0."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
@@ -114,11 +105,28 @@ def product_in(room, a, b):
     return gemm(a, b) if room is None else gemm(a, b, room.array, accumulate=room.add)
 
 
-def _sum_in(room, rows):
-    """The sum of the rows, likewise."""
-    row = None if room is None else room._replace(array=room.array[None])
-    sums = product_in(row, np.ones((1, len(rows)), np.float32), rows)
-    return sums[0] if room is None else room.array
+def sum_in(room, rows):
+    """The sum of the rows, likewise. Sums of blocks are summed: that is more exact than one sum."""
+    parts = np.empty((-(-len(rows) // _BLOCK), rows.shape[1]), np.float32)
+    run(_sum_blocks, threads_for(rows.size), as_table(rows), parts)
+    sums = parts.sum(axis=0)
+    if room is None:
+        return sums
+    room.array[...] = room.array + sums if room.add else sums
+    return room.array
+
+
+@Worker
+def _sum_blocks(arguments, worker, workers):
+    rows, sums = table(arguments, 0, float32), table(arguments, 1, float32)
+    first, end = share(len(sums), worker, workers)
+    for block in range(first, end):
+        total = sums[block]
+        total[:] = float32(0)
+        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(rows))):
+            row = rows[i]
+            for j in range(row.size):
+                total[j] += row[j]
 
 
 def _multiply(a, b):

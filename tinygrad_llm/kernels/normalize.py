@@ -8,10 +8,12 @@ sums writes to no array: LLVM would sum in another order where two arrays lie cl
 import math
 
 import numpy as np
-from numpy import float32
+from numba import njit
+from numpy import float32, float64
 
 from tinygrad_llm.checks import check_norm
 from tinygrad_llm.kernels.buffers import empty
+from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import (
     Worker,
     as_line,
@@ -85,7 +87,7 @@ def _norm(x, weight, bias, eps, centred):
 
     def backward(dy):
         dx = empty(shape)
-        sums = np.empty((2, -(-len(x) // _BLOCK), len(weight)), np.float32)
+        sums = empty((2, -(-len(x) // _BLOCK), len(weight)))
         run(
             _norm_backward,
             threads,
@@ -102,6 +104,18 @@ def _norm(x, weight, bias, eps, centred):
     return y, backward
 
 
+# Not FASTMATH: it would add the two first, which rounds off the smaller one.
+@njit(fastmath={"contract"}, **INNER)
+def _less(x, largest, shift):
+    return (x - largest) - shift
+
+
+# Not FASTMATH: it would estimate the root and refine it, which makes NaN of infinity.
+@njit(fastmath={"contract"}, **INNER)
+def _inverse_root(x):
+    return _ONE / float32(math.sqrt(x))
+
+
 @Worker
 def _softmax_forward(arguments, worker, workers):
     logarithm, x = number(arguments, 0), table(arguments, 1, float32)
@@ -114,11 +128,12 @@ def _softmax_forward(arguments, worker, workers):
             largest = larger(largest, row[j])
         total = _ZERO
         if logarithm:
+            exact = float64(0)
             for j in range(row.size):
-                total += exp(row[j] - largest)
-            shift = float32(math.log(total))
+                exact += float64(exp(row[j] - largest))
+            shift = float32(math.log(exact))
             for j in range(row.size):
-                out[j] = (row[j] - largest) - shift
+                out[j] = _less(row[j], largest, shift)
         else:
             for j in range(row.size):
                 out[j] = exp(row[j] - largest)
@@ -136,13 +151,15 @@ def _softmax_backward(arguments, worker, workers):
     first, end = share(len(y), worker, workers)
     for i in range(first, end):
         row, d_row, out = y[i], dy[i], dx[i]
-        total = _ZERO
         if logarithm:
+            exact = float64(0)  # it is multiplied by weights of up to 1
             for j in range(row.size):
-                total += d_row[j]
+                exact += float64(d_row[j])
+            total = float32(exact)
             for j in range(row.size):
                 out[j] = d_row[j] - exp(row[j]) * total
         else:
+            total = _ZERO
             for j in range(row.size):
                 total += row[j] * d_row[j]
             for j in range(row.size):
@@ -168,7 +185,7 @@ def _norm_forward(arguments, worker, workers):
         square = _ZERO
         for j in range(row.size):
             square += (row[j] - mean) * (row[j] - mean)
-        inverse = _ONE / float32(math.sqrt(square / count + eps))
+        inverse = _inverse_root(square / count + eps)
         for j in range(row.size):
             out[j] = (row[j] - mean) * inverse * weight[j] + bias[j]
         statistics[i, 0], statistics[i, 1] = mean, inverse

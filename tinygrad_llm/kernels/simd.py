@@ -13,7 +13,7 @@ from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 FLOAT, INT, POINTER = ir.FloatType(), ir.IntType(64), ir.PointerType()
-FLOAT_BYTES = 4
+FLOAT_BYTES, CACHE_LINE = 4, 64
 VECTORS = 2  # in a row of the tile
 
 
@@ -35,19 +35,36 @@ COLUMNS = VECTORS * LANES
 
 
 @intrinsic(prefer_literal=True)
-def multiply_tile(typing, rows, vectors, lanes, a, b, depth, c, c_stride, add):
+def multiply_tile(typing, rows, vectors, lanes, a, b, depth, c, c_stride, add, fetch):
     """c = a^T b, or c += a^T b where `add` is not 0; c has rows x (vectors lanes) numbers, c_stride
     bytes a row.
 
-    a (depth, rows) and b (depth, vectors lanes) are contiguous, depth >= 1.
+    a (depth, rows) and b (depth, vectors lanes) are contiguous, depth >= 1. fetch: None, or what to
+    fetch into the caches meanwhile: for each k the row of c's width at (address, step, rate), that
+    is at address + step (k rate // 2^16).
     """
+    tile = rows.literal_value, vectors.literal_value, lanes.literal_value
+    step = rows.literal_value * FLOAT_BYTES
+
+    def generate(context, builder, signature, arguments):
+        a, *more = arguments[3:]
+        _multiply_tile(builder, *tile, a, INT(FLOAT_BYTES), INT(step), *more)
+        return context.get_dummy_value()
+
+    return types.void(rows, vectors, lanes, *[types.intp] * 6, fetch), generate
+
+
+@intrinsic(prefer_literal=True)
+def multiply_rows(typing, rows, vectors, lanes, a, a_stride, b, depth, c, c_stride, add, fetch):
+    """The same with c = a b of an a (rows, depth) as it lies, a_stride bytes from row to row."""
     tile = rows.literal_value, vectors.literal_value, lanes.literal_value
 
     def generate(context, builder, signature, arguments):
-        _multiply_tile(builder, *tile, *arguments[3:])
+        a, a_stride, *more = arguments[3:]
+        _multiply_tile(builder, *tile, a, a_stride, INT(FLOAT_BYTES), *more)
         return context.get_dummy_value()
 
-    return types.void(rows, vectors, lanes, *[types.intp] * 6), generate
+    return types.void(rows, vectors, lanes, *[types.intp] * 7, fetch), generate
 
 
 @intrinsic
@@ -63,32 +80,52 @@ def pointer(typing, address):
     return kind(types.intp), generate
 
 
-def _multiply_tile(builder, rows, vectors, lanes, a, b, depth, c, c_stride, add):
+def _multiply_tile(
+    builder, rows, vectors, lanes, a, a_row, a_k, b, depth, c, c_stride, add, fetch
+):
+    """a_row, a_k: bytes from row to row and from k to k of a."""
     vector = ir.VectorType(FLOAT, lanes)
     c_rows = [builder.add(c, builder.mul(c_stride, INT(row))) for row in range(rows)]
     for address in c_rows:
-        _prefetch(builder, address)
+        _prefetch(builder, address, vectors * lanes, write=True)
+    # A register serves three rows of a: processors add a stride, once or twice, to an address in
+    # the load itself.
+    offsets = [builder.mul(a_row, INT(i)) for i in range(3)]
+    firsts = [builder.add(a, builder.mul(a_row, INT(row))) for row in range(0, rows, 3)]
+    zeros = [ir.Constant(vector, None)] * rows * vectors
     before, loop = builder.block, builder.append_basic_block("products")
     builder.branch(loop)
     builder.position_at_end(loop)
-    k, *sums = phis = [builder.phi(kind) for kind in [INT] + [vector] * rows * vectors]
-    for phi in phis:
-        phi.add_incoming(ir.Constant(phi.type, 0 if phi is k else None), before)
+    starts = [INT(0), *firsts, *zeros]
+    k, *others = phis = [builder.phi(start.type) for start in starts]
+    for phi, start in zip(phis, starts):
+        phi.add_incoming(start, before)
+    places, sums = others[: len(firsts)], others[len(firsts) :]
+    if isinstance(fetch.type, ir.ArrayType):
+        _fetch(builder, fetch, k, vectors * lanes)
     columns = [_load(builder, vector, b, k, vectors * lanes, v * lanes) for v in range(vectors)]
     new = []
     for row in range(rows):
-        number = _spread(builder, _load(builder, FLOAT, a, k, rows, row), vector)
+        place = builder.add(places[row // 3], offsets[row % 3])
+        number = _spread(builder, _load(builder, FLOAT, place), vector)
         new += [
             _multiply_add(builder, number, column, sums[row * vectors + v])
             for v, column in enumerate(columns)
         ]
     k_next = builder.add(k, INT(1))
-    for phi, value in zip(phis, [k_next, *new]):
+    moved = [builder.add(place, a_k) for place in places]
+    for phi, value in zip(phis, [k_next, *moved, *new]):
         phi.add_incoming(value, loop)
     after = builder.append_basic_block("sums")
     builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, after)
     builder.position_at_end(after)
     _store_tile(builder, vector, c_rows, new, add)
+
+
+def _fetch(builder, fetch, k, count):
+    address, step, rate = (builder.extract_value(fetch, i) for i in range(3))
+    index = builder.ashr(builder.mul(k, rate), INT(16))
+    _prefetch(builder, builder.add(address, builder.mul(index, step)), count, write=False)
 
 
 def _store_tile(builder, vector, c_rows, sums, add):
@@ -235,9 +272,11 @@ def _store(builder, value, address):
     builder.store(value, builder.inttoptr(address, POINTER), align=FLOAT_BYTES)
 
 
-def _prefetch(builder, address):
+def _prefetch(builder, address, count, *, write):
+    """Bring the cache lines of `count` numbers close: to write them next, or to read them soon."""
     kind = ir.FunctionType(ir.VoidType(), [POINTER] + [ir.IntType(32)] * 3)
     function = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(
-        function, [builder.inttoptr(address, POINTER)] + [ir.IntType(32)(n) for n in (1, 3, 1)]
-    )
+    hints = [ir.IntType(32)(n) for n in ((1, 3, 1) if write else (0, 2, 1))]
+    for line in range(0, count * FLOAT_BYTES, CACHE_LINE):
+        place = builder.inttoptr(builder.add(address, INT(line)), POINTER)
+        builder.call(function, [place, *hints])

@@ -90,24 +90,49 @@ def clamp(typing, x, low, high):
 
 
 @intrinsic
-def scale_by_power(typing, x, shifted):
-    """x 2^n for shifted = n + 1.5 2^23.
+def only(typing, x, first, end, fill):
+    """The vector x in its lanes from `first` to `end` - 1, the number `fill` in the others."""
 
-    In two steps, because n may be outside the exponents that a float32 has.
+    def generate(context, builder, signature, arguments):
+        x, first, end, fill = arguments
+        kind = ir.VectorType(_INT, COLUMNS)
+        lanes = ir.Constant(kind, list(range(COLUMNS)))
+        first, end = (_spread_int(builder, builder.trunc(n, _INT), kind) for n in (first, end))
+        inside = builder.and_(
+            builder.icmp_signed(">=", lanes, first), builder.icmp_signed("<", lanes, end)
+        )
+        return builder.select(inside, x, _spread(builder, fill))
+
+    return VECTOR(VECTOR, types.intp, types.intp, types.float32), generate
+
+
+@intrinsic
+def scale_by_power(typing, x, shifted):
+    """x 2^n for shifted = n + 1.5 2^23, where n is from -125 to 128.
+
+    It is 2 (x 2^(n - 1)), because 2^128 is no float32 though x 2^128 may be one.
     """
 
     def generate(context, builder, signature, arguments):
         x, shifted = arguments
         kind = ir.VectorType(_INT, COLUMNS) if x.type == _REGISTER else _INT
-        n = builder.sub(builder.bitcast(shifted, kind), _constant(kind, 0x4B400000))
-        half = builder.ashr(n, _constant(kind, 1))
-        for exponent in (half, builder.sub(n, half)):
-            biased = builder.add(exponent, _constant(kind, 127))
-            power = builder.shl(biased, _constant(kind, 23))
-            x = builder.fmul(x, builder.bitcast(power, x.type))
-        return x
+        biased = builder.sub(builder.bitcast(shifted, kind), _constant(kind, 0x4B400000 - 126))
+        power = builder.bitcast(builder.shl(biased, _constant(kind, 23)), x.type)
+        half = builder.fmul(x, power)
+        return builder.fadd(half, half)
 
     return x(x, x), generate
+
+
+@intrinsic
+def zero_below(typing, y, x, limit):
+    """y, but 0 where x is below a limit, which is a number."""
+
+    def generate(context, builder, signature, arguments):
+        y, x, limit = _alike(builder, *arguments)
+        return builder.select(builder.fcmp_ordered("<", x, limit), ir.Constant(y.type, None), y)
+
+    return y(y, x, types.float32), generate
 
 
 def _arithmetic(symbol, instruction):
@@ -146,6 +171,11 @@ def _alike(builder, *values):
 def _spread(builder, number):
     one = builder.insert_element(ir.Constant(_REGISTER, ir.Undefined), number, _INT(0))
     return builder.shuffle_vector(one, one, _constant(ir.VectorType(_INT, COLUMNS), 0))
+
+
+def _spread_int(builder, number, kind):
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, _INT(0))
+    return builder.shuffle_vector(one, one, ir.Constant(kind, [0] * kind.count))
 
 
 def _constant(kind, value):

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
-from tinygrad_llm.nn.layers import constant, normal
+from tinygrad_llm.nn.layers import constant, normal, token_ids
 from tinygrad_llm.tensor import Tensor
 
 
@@ -83,11 +83,7 @@ class Bert(Module):
         token_type_ids: np.ndarray | None = None,
     ) -> Tensor:
         """The states (B, T, D), in the masked language model too; arguments as in forward."""
-        if ids.shape[1] > self.config.max_position_embeddings:
-            raise InputError(
-                f"{ids.shape[1]} tokens are more than the model's context of "
-                f"{self.config.max_position_embeddings}"
-            )
+        ids = token_ids(ids, self.config.max_position_embeddings)
         mask = _seen(attention_mask, ids.shape)
         x = self.embeddings(ids, token_type_ids)
         for layer in self.layers:

@@ -17,7 +17,7 @@ from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.attention import KeyValueCache
-from tinygrad_llm.nn.layers import constant, normal
+from tinygrad_llm.nn.layers import constant, normal, token_ids
 from tinygrad_llm.tensor import Tensor
 
 
@@ -109,12 +109,9 @@ class GPT(Module):
         logits.
         """
         past = len(cache[0]) if cache is not None else 0
-        end = past + ids.shape[1]
-        if end > self.config.n_positions:
-            raise InputError(
-                f"{end} tokens are more than the model's context of {self.config.n_positions}"
-            )
-        x = self.drop(self.wte(ids) + self.wpe(np.arange(past, end)))  # (B, T, D)
+        ids = token_ids(ids, self.config.n_positions, past)
+        places = np.arange(past, past + ids.shape[1])
+        x = self.drop(self.wte(ids) + self.wpe(places))  # (B, T, D)
         for i, block in enumerate(self.h):
             x = block(x, cache=cache[i] if cache is not None else None)
         return self.ln_f(x)
@@ -164,5 +161,17 @@ class MLP(Module):
         self.dropout, self.rng = config.dropout, rng
 
     def forward(self, x: Tensor, *, residual: Tensor) -> Tensor:
-        h = F.linear_gelu(x, self.c_fc.weight, self.c_fc.bias, approximate="tanh")
-        return self.c_proj.onto(residual, h, self.dropout, self.rng)
+        """residual + dropout(c_proj(GELU(c_fc(x)))), of which backward keeps but c_fc(x)."""
+        into, out = self.c_fc, self.c_proj
+        return F.feed_forward(
+            x,
+            into.weight,
+            into.bias,
+            out.weight,
+            out.bias,
+            residual,
+            self.dropout,
+            self.rng,
+            self.training,
+            approximate="tanh",
+        )

@@ -16,7 +16,7 @@ from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Embedding, Linear, Module, MultiHeadAttention, RMSNorm
 from tinygrad_llm.nn.attention import KeyValueCache
-from tinygrad_llm.nn.layers import constant, normal
+from tinygrad_llm.nn.layers import constant, normal, token_ids
 from tinygrad_llm.nn.positions import rotation
 from tinygrad_llm.tensor import Tensor
 
@@ -102,14 +102,9 @@ class Llama(Module):
         """
         config = self.config
         past = len(cache[0]) if cache is not None else 0
-        end = past + ids.shape[1]
-        if end > config.max_position_embeddings:
-            raise InputError(
-                f"{end} tokens are more than the model's context of "
-                f"{config.max_position_embeddings}"
-            )
+        ids = token_ids(ids, config.max_position_embeddings, past)
         head_width = config.hidden_size // config.num_attention_heads
-        rotate = rotation(past, end, head_width, config.rope_theta)
+        rotate = rotation(past, past + ids.shape[1], head_width, config.rope_theta)
         x = self.embed_tokens(ids)  # (B, T, D)
         for i, layer in enumerate(self.layers):
             x = layer(x, rotate=rotate, cache=cache[i] if cache is not None else None)

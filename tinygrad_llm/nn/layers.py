@@ -6,10 +6,12 @@ Weights start as PyTorch's do; a model that its paper starts otherwise says so i
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn.module import Module
 from tinygrad_llm.tensor import Tensor
 
@@ -40,6 +42,24 @@ class Embedding(Module):
 
     def forward(self, ids: np.ndarray) -> Tensor:
         return F.embedding(ids, self.weight)
+
+
+def token_ids(ids: Any, context: int, past: int = 0) -> np.ndarray:
+    """What a model reads, ids (B, T) in an array, a Tensor or lists, as an array.
+
+    Raises InputError for another shape, and where the ids and the `past` tokens before them are
+    more than the model's context.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2:
+        raise InputError(
+            f"ids of shape {ids.shape}; a model reads (B, T), a batch of B texts of T tokens: "
+            "for one text give [ids]"
+        )
+    end = past + ids.shape[1]
+    if end > context:
+        raise InputError(f"{end} tokens are more than the model's context of {context}")
+    return ids
 
 
 class LayerNorm(Module):

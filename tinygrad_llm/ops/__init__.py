@@ -4,6 +4,7 @@ from tinygrad_llm.ops import (
     activations,
     attention,
     elementwise,
+    feed_forward,
     losses,
     matmul,
     normalize,
@@ -21,7 +22,8 @@ _NAMES = {
     shapes: "reshape transpose permute squeeze unsqueeze broadcast_to concatenate stack "
     "split getitem",
     selection: "where masked_fill embedding dropout",
-    matmul: "matmul linear linear_gelu linear_residual",
+    matmul: "matmul linear linear_residual",
+    feed_forward: "feed_forward",
     normalize: "softmax log_softmax layer_norm rms_norm",
     attention: "scaled_dot_product_attention split_heads join_heads",
     rotary: "rotary",

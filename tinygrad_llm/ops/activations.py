@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.checks import check_choice
+from tinygrad_llm.checks import check_choice, check_floats
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
@@ -44,6 +44,7 @@ def tanh(x, /):
 
 def silu(x, /):
     """y = x s with s = sigmoid(x);   dx = s (1 + x (1 - s)) dy."""
+    check_floats("silu", x)
     s = _sigmoid(x)
 
     def backward(dy):
@@ -59,6 +60,7 @@ def gelu(x, /, *, approximate="none"):
     approximate "tanh", as in GPT-2: P(x) = (1 + t) / 2 with t = tanh u,
     u = sqrt(2 / pi) (x + 0.044715 x^3);   there dx = ((1 + t) / 2 + x / 2 (1 - t^2) u') dy.
     """
+    check_floats("gelu", x)
     check_choice("gelu", "approximate", approximate, ("none", "tanh"))
     if approximate == "tanh":
         return _gelu_tanh(x)

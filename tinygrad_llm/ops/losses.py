@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinygrad_llm.checks import check_targets
+from tinygrad_llm.checks import check_floats, check_targets
 from tinygrad_llm.ops.matmul import linear
 from tinygrad_llm.ops.normalize import log_softmax
 
@@ -14,6 +14,7 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     logits (..., V), targets (...) of ids; rows whose target is `ignore_index` do not count.
     reduction: "mean" or "sum".
     """
+    check_floats("cross_entropy", logits)
     counts = check_targets(logits.shape, targets, ignore_index, reduction)
     rows = logits.reshape(-1, logits.shape[-1])
     index = np.flatnonzero(counts)
@@ -51,6 +52,7 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
 
 def mse_loss(a, b, /):
     """y = mean (a - b)^2;   da = 2 (a - b) dy / n,  db = -da. Equal shapes."""
+    check_floats("mse_loss", a)
     if np.shape(a) != np.shape(b) or np.size(a) == 0:
         raise ValueError(
             f"mse_loss: shapes {np.shape(a)} and {np.shape(b)}; it needs two equal "

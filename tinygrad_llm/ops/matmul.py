@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from tinygrad_llm.checks import check_linear, check_matmul, check_residual
-from tinygrad_llm.ops.activations import gelu
 from tinygrad_llm.ops.selection import dropout
 
 
@@ -58,17 +57,6 @@ def linear(x, weight, bias, /):
             dy_rows.T @ x.reshape(rows, x.shape[-1]) if needs[1] else None,
             np.sum(dy_rows, axis=0) if needs[2] else None,
         )
-
-    return y, backward
-
-
-def linear_gelu(x, weight, bias, /, *, approximate="none"):
-    """y = GELU(h), h = x W^T + b;   dh as in gelu, then dx, dW and db as in linear."""
-    h, linear_backward = linear(x, weight, bias)
-    y, gelu_backward = gelu(h, approximate=approximate)
-
-    def backward(dy, needs):
-        return linear_backward(*gelu_backward(dy), needs)
 
     return y, backward
 

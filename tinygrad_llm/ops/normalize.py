@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from tinygrad_llm.checks import check_norm
+from tinygrad_llm.checks import check_floats, check_norm
 
 
 def softmax(x, /, *, axis=-1):
     """y_i = exp x_i / sum_j exp x_j;   dx_i = y_i (dy_i - sum_j y_j dy_j)."""
+    check_floats("softmax", x)
     y = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
     y /= np.sum(y, axis=axis, keepdims=True)
 
@@ -18,6 +19,7 @@ def softmax(x, /, *, axis=-1):
 
 def log_softmax(x, /, *, axis=-1):
     """y_i = x_i - log sum_j exp x_j;   dx_i = dy_i - exp(y_i) sum_j dy_j."""
+    check_floats("log_softmax", x)
     y = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     if y.size:  # rows without values have no sum to take the log of
         y -= np.log(np.sum(np.exp(y), axis=axis, keepdims=True))

@@ -6,6 +6,8 @@ that transformers reads; the paper's neighbours (x_2i, x_2i+1) are the same up t
 
 import numpy as np
 
+from tinygrad_llm.checks import check_floats
+
 
 def rotary(x, /, *, cos, sin):
     """With x = (a, b), two halves of D/2: y = (a cos - b sin, b cos + a sin);   dx: dy turned back.
@@ -13,6 +15,7 @@ def rotary(x, /, *, cos, sin):
     x (..., T, D), cos and sin (T, D/2) of the angles of each place. A turn keeps lengths, and the
     product of two turned vectors depends on the distance of their places alone.
     """
+    check_floats("rotary", x)
     _check(x, cos, sin)
     cos, sin = np.asarray(cos, x.dtype), np.asarray(sin, x.dtype)
 

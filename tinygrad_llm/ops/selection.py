@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinygrad_llm.checks import check_ids, check_probability, check_seed
+from tinygrad_llm.checks import check_floats, check_ids, check_probability, check_seed
 
 
 def where(a, b, /, *, condition):
@@ -49,6 +49,7 @@ def dropout(x, /, *, p, seed):
 
     Srivastava et al. 2014. k is a function of the seed and the position, so it is not stored.
     """
+    check_floats("dropout", x)
     check_probability(p)
     scale = np.asarray(1 / (1 - p), x.dtype)
 

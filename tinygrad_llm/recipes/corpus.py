@@ -4,16 +4,14 @@ them.
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tinygrad_llm.data.shards import INDEX, open_tokens, write_documents, write_shards
 from tinygrad_llm.data.sources import (
-    STDIN,
     embedded_corpus,
     find_files,
+    is_stream,
     read_documents,
     read_texts,
 )
@@ -32,6 +30,7 @@ from tinygrad_llm.text import (
 )
 
 END = "<|endoftext|>"
+TOKENS = "tokens"  # the folder of a run that holds its shards
 TOKENIZER_TEXT = 10_000_000  # bytes of text that a tokenizer is trained on at most
 
 
@@ -39,18 +38,23 @@ def prepare_corpus(
     run: RunConfig, vocab_size: int, folder: Path, reporter: Reporter
 ) -> tuple[Tokenizer, Tokens]:
     """The tokenizer and the tokens of a run; made and stored in `folder` unless a run before it did
-    so.
+    so. A .bin file, nanoGPT's or ours, holds tokens already and stays where it is.
     """
-    if (folder / "tokens" / INDEX).exists():
+    if (folder / TOKENS / INDEX).exists():
         tokenizer = load_tokenizer(folder / "tokenizer.json")
-        return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
+        return tokenizer, open_tokens(folder / TOKENS, tokenizer=tokenizer)
+    if len(run.data) == 1 and run.data[0].endswith(".bin"):
+        tokenizer = _tokenizer_of_ids(run)
+        tokens = open_tokens(run.data[0], tokenizer=tokenizer)
+        tokenizer.save(folder / "tokenizer.json")
+        return tokenizer, tokens
     paths = _spooled(run.data, folder)
     size = sum(len(text.encode()) for text in corpus_texts(paths))
     tokenizer = _tokenizer(run, vocab_size, paths, size, reporter)
     tokenizer.save(folder / "tokenizer.json")
     with reporter.progress("tokenizing", size) as advance:
-        _write(paths, tokenizer, folder / "tokens", advance)
-    return tokenizer, open_tokens(folder / "tokens", tokenizer=tokenizer)
+        _write(paths, tokenizer, folder / TOKENS, advance)
+    return tokenizer, open_tokens(folder / TOKENS, tokenizer=tokenizer)
 
 
 def corpus_texts(paths: Iterable[str]) -> Iterator[str]:
@@ -69,17 +73,21 @@ def _write(paths: Sequence[str], tokenizer: Tokenizer, folder: Path, advance: Ca
 
 
 def _spooled(paths: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    """The paths with standard input stored as a file, since it can be read only once."""
-    if STDIN not in paths:
-        return paths
-    stored = folder / "stdin.txt"
-    write_atomic(stored, _copy_stdin)
-    return tuple(str(stored) if path == STDIN else path for path in paths)
+    """The paths with standard input and pipes stored as files: they can be read only once."""
+    kept: list[str] = []
+    for path in paths:
+        if is_stream(path):
+            stored = folder / f"stream-{len(kept)}.txt"
+            write_atomic(stored, lambda copy, path=path: _copy_text(path, copy))
+            path = str(stored)
+        kept.append(path)
+    return tuple(kept)
 
 
-def _copy_stdin(path: Path) -> None:
+def _copy_text(source: str, path: Path) -> None:
     with open(path, "wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        for text in read_texts(source):
+            file.write(text.encode())
 
 
 def _tokenizer(
@@ -101,11 +109,25 @@ def _tokenizer(
         return BPETokenizer.train(
             texts, vocab_size, special_tokens=[END], progress=reporter.learned
         )
+    return _stored_tokenizer(run)
+
+
+def _stored_tokenizer(run: RunConfig) -> Tokenizer:
     if not Path(run.tokenizer).exists():
         raise InputError(
             f"tokenizer {run.tokenizer!r} is neither bpe, characters, bytes nor an existing file"
         )
     return load_tokenizer(run.tokenizer)
+
+
+def _tokenizer_of_ids(run: RunConfig) -> Tokenizer:
+    """The tokenizer whose ids a .bin file holds: nothing can be learned from them."""
+    if run.tokenizer in ("bpe", "characters"):
+        raise InputError(
+            f"{run.data[0]} holds ids, not text; name the tokenizer that made them: "
+            "--set tokenizer=FILE (a tokenizer.json, or the folder that holds one)"
+        )
+    return ByteTokenizer() if run.tokenizer == "bytes" else _stored_tokenizer(run)
 
 
 def _first(texts: Iterable[str], limit: int) -> Iterator[str]:

@@ -15,17 +15,27 @@ from tinygrad_llm.explain.graph_svg import to_svg
 from tinygrad_llm.explain.replay import render, replay
 from tinygrad_llm.files import write_atomic
 from tinygrad_llm.recipes.models import load_decoder
+from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.text import load_tokenizer
 
 
-def explain_text(folder: str | Path, prompt: str, out: str | Path) -> Iterator[tuple[Path, str]]:
+def explain_text(
+    folder: str | Path, prompt: str, out: str | Path, reporter: Reporter | None = None
+) -> Iterator[tuple[Path, str]]:
     """Write the files into `out`, and yield each path with what it shows.
 
-    The loss is that of predicting each token of the prompt from those before it.
+    The loss is that of predicting each token of the prompt from those before it. Of a prompt longer
+    than the model's context the beginning is explained.
     """
     model, tokenizer, out = load_decoder(folder), load_tokenizer(folder), Path(out)
-    ids = tokenizer.encode(prompt)[: model.config.n_positions]
+    ids, context = tokenizer.encode(prompt), model.config.n_positions
+    if len(ids) > context:
+        (reporter or Reporter()).warn(
+            f"the prompt has {len(ids)} tokens; only the first {context}, the model's context, "
+            "are explained"
+        )
+        ids = ids[:context]
     if len(ids) < 2:
         raise InputError(f"the prompt {prompt!r} has {len(ids)} tokens; at least 2 are needed")
     out.mkdir(parents=True, exist_ok=True)

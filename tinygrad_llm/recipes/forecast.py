@@ -8,12 +8,15 @@ step; here the attention's own products are counted too.
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.training.loop import train_step
@@ -21,6 +24,7 @@ from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
 
 FLOAT = 4  # bytes
+BLOCK = 1 << 24  # logits, as in kernels/losses.py, which this file does not load: it loads Numba
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,41 @@ def peak_memory(config: GPTConfig, batch_size: int) -> int:
     """Bytes at the peak of a step, this process as it is now included.
 
     Four floats a parameter (weight, gradient, two moments); what each layer saves for its backward;
-    and around the loss the logits and their gradient.
+    and behind the last one the logits of a block of tokens, which become their gradient in place.
     """
     tokens, width = batch_size * config.n_positions, config.n_embd
     saved = (
         config.n_layer * 16 * width
     )  # inputs of norms 2, their outputs 2, q k v 3, attention 1, MLP 8
-    ends = 4 * width + 2 * config.vocab_size
-    return resident_memory() + FLOAT * (4 * num_parameters(config) + tokens * (saved + ends))
+    ends = 4 * width
+    logits = block_size(tokens, config.vocab_size)
+    floats = 4 * num_parameters(config) + tokens * (saved + ends) + logits
+    return resident_memory() + FLOAT * floats
+
+
+def block_size(tokens: int, vocab_size: int) -> int:
+    """How many logits are in memory at a time: blocks of equal size, of at most BLOCK."""
+    logits = tokens * vocab_size
+    return math.ceil(logits / max(math.ceil(logits / BLOCK), 1))
+
+
+def check_memory(config: GPTConfig, batch_size: int) -> None:
+    """InputError where training takes more memory than the machine has, or it would be killed."""
+    needed, there = peak_memory(config, batch_size), _physical_memory()
+    if 0 < there < needed:
+        raise InputError(
+            f"training this model takes about {needed // 10**9:,} GB of memory, and this machine "
+            f"has {there // 10**9:,}; take a smaller one (n_layer, n_embd, vocab_size) or a "
+            "smaller batch_size"
+        )
+
+
+def _physical_memory() -> int:
+    """Bytes of memory in this machine; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def resident_memory() -> int:
@@ -133,6 +164,7 @@ def _smallest(config: GPTConfig) -> GPTConfig:
 
 def _timed(config: GPTConfig, batch_size: int, settings: Settings) -> float:
     """The median of up to 20 steps in about 3 seconds, after one that compiles and warms up."""
+    check_memory(config, batch_size)
     rng = np.random.default_rng(0)
     model = GPT(config, rng=rng)
     optimizer = AdamW(model.parameters(), settings.adamw)

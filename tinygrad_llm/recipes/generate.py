@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference.generation_config import load_generation_config
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.recipes.models import load_decoder
@@ -23,6 +24,8 @@ def continue_prompt(
     settings: fields of GenerationConfig; those left out come from the folder's
     generation_config.json.
     """
+    if seed < 0:
+        raise InputError(f"seed {seed} is below 0; seeds are whole numbers from 0 on")
     config = dataclasses.replace(load_generation_config(folder), **settings)
     model, tokenizer = load_decoder(folder), load_tokenizer(folder)
     return complete(model, tokenizer, prompt, config, rng=np.random.default_rng(seed))

@@ -35,6 +35,7 @@ def _case(*shapes: tuple, positive: bool = False, **settings: Any) -> Case:
 
 _ROW, _MATRIX, _TENSOR = (4,), (3, 4), (2, 3, 4)
 _HEADS, _GROUPS = (1, 4, 5, 3), (1, 2, 5, 3)
+_ANGLES = np.outer(np.arange(3), [1.0, 0.1])
 CASES = {
     **{
         name: _case(_MATRIX, _ROW) for name in ("add", "subtract", "multiply", "maximum", "minimum")
@@ -64,9 +65,16 @@ CASES = {
     "dropout": _case(_MATRIX, p=0.4, seed=7),
     "matmul": _case(_TENSOR, (4, 5)),
     "linear": _case(_TENSOR, (5, 4), (5,)),
+    "feed_forward": _case(
+        _TENSOR, (5, 4), (5,), (3, 5), (3,), (2, 3, 3), approximate="tanh", dropout_p=0.4, seed=7
+    ),
+    "linear_residual": _case(_TENSOR, (5, 4), (5,), (2, 3, 5), dropout_p=0.4, seed=7),
     "layer_norm": _case(_MATRIX, _ROW, _ROW),
     "rms_norm": _case(_MATRIX, _ROW),
     "scaled_dot_product_attention": _case(_HEADS, _GROUPS, _GROUPS, is_causal=True),
+    "split_heads": _case((2, 3, 8), heads=(2, 1, 1)),
+    "join_heads": _case((2, 2, 3, 4)),
+    "rotary": _case(_TENSOR, cos=np.cos(_ANGLES), sin=np.sin(_ANGLES)),
     "cross_entropy": _case(_MATRIX, targets=np.array([1, -100, 3])),
     "linear_cross_entropy": _case(_MATRIX, (5, 4), targets=np.array([1, -100, 3])),
     "mse_loss": _case(_MATRIX, _MATRIX),

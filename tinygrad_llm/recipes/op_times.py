@@ -17,9 +17,10 @@ import numpy as np
 
 from tinygrad_llm import twins
 
-_LINEAR = ("linear", "linear_gelu", "linear_residual", "linear_cross_entropy")
+_LINEAR = ("linear", "linear_residual", "linear_cross_entropy")
 # Backward's products for each of forward's: dx and dW; attention makes its scores again.
-_BACKWARD = {**dict.fromkeys(_LINEAR, 2), "matmul": 2, "scaled_dot_product_attention": 2.5}
+_PRODUCTS = (*_LINEAR, "matmul", "feed_forward")
+_BACKWARD = {**dict.fromkeys(_PRODUCTS, 2), "scaled_dot_product_attention": 2.5}
 
 
 @dataclass
@@ -117,6 +118,9 @@ def product_flops(name: str, operands: tuple, settings: dict[str, Any]) -> float
     """Multiplications and additions of forward, for the operations that are products."""
     if name in _LINEAR:
         return 2 * operands[0].size * len(operands[1])
+    if name == "feed_forward":
+        x, w1, _, w2 = operands[:4]
+        return 2 * math.prod(x.shape[:-1]) * (w1.size + w2.size)
     if name == "matmul":
         a, b = operands
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tinygrad_llm.data.batches import Batches, windows
+from tinygrad_llm.data.batches import Batch, Batches, windows
 from tinygrad_llm.data.tokens import Tokens
-from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import write_atomic
+from tinygrad_llm.errors import InputError, NonFiniteLoss
+from tinygrad_llm.explain.nan import diagnose
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.inference.generation_config import GenerationConfig, save_generation_config
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.recipes.corpus import END, prepare_corpus
-from tinygrad_llm.recipes.forecast import forecast
+from tinygrad_llm.recipes.forecast import check_memory, forecast
 from tinygrad_llm.recipes.plots import draw_losses
 from tinygrad_llm.recipes.reporter import Reporter
-from tinygrad_llm.recipes.settings import Settings, read_settings
+from tinygrad_llm.recipes.run_folder import has_saved, open_folder
+from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.text import Tokenizer, token_lengths
 from tinygrad_llm.training import checkpoint
 from tinygrad_llm.training.evaluation import Score, evaluate
@@ -39,8 +40,6 @@ from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
 from tinygrad_llm.training.signals import stop_request
 
-SETTINGS = "settings.toml"
-MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience"}
 SAMPLING = GenerationConfig(temperature=0.8, top_k=50)
 EVALUATION_TOKENS = 4096  # tokens in one forward pass of an evaluation
 
@@ -95,49 +94,28 @@ def pretrain(
     then stays.
     """
     reporter, folder = reporter or Reporter(), Path(folder)
-    open_folder(settings, folder, resume)
-    run = build(settings, folder, reporter)
-    if (folder / checkpoint.FILE).exists():
-        restore(run)
-    if run.optimizer.steps < settings.loop.steps:
-        reporter.note("compiling what is not compiled yet, and timing a step ...")
-        resolved = dataclasses.replace(settings, model=run.model.config)
-        reporter.note(str(forecast(resolved, evaluation_tokens=len(run.validation))))
-    return _train(run, reporter)
+    with open_folder(settings, folder, resume):
+        run = build(settings, folder, reporter)
+        if (folder / checkpoint.FILE).exists():
+            restore(run)
+        if run.optimizer.steps < settings.loop.steps:
+            reporter.note("compiling what is not compiled yet, and timing a step ...")
+            resolved = dataclasses.replace(settings, model=run.model.config)
+            reporter.note(str(forecast(resolved, evaluation_tokens=len(run.validation))))
+        try:
+            return _train(run, reporter)
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(f"{error}; {_remedy(run)}") from error
 
 
-def open_folder(settings: Settings, folder: Path, resume: bool) -> None:
-    """Make the folder and store the settings in it; or check them against those of the run that is
-    there.
-    """
-    stored = folder / SETTINGS
-    if stored.exists():
-        if not resume:
-            raise InputError(
-                f"{folder} holds a run already; add --resume to go on with it, "
-                "or name another --out"
-            )
-        _check_unchanged(read_settings(str(stored), Settings()), settings)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(stored, settings.to_toml())
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise InputError(
-            f"cannot write into {folder}: {error.strerror}; name another --out"
-        ) from error
-
-
-def _check_unchanged(before: Settings, now: Settings) -> None:
-    """A resumed run may become longer or look more often, but it stays the same run."""
-    after = now.flat()
-    for key, value in before.flat().items():
-        if after[key] != value and key not in MAY_CHANGE:
-            raise InputError(
-                f"--resume cannot change {key} from {value!r} to {after[key]!r}; "
-                f"start a new run with another --out"
-            )
+def _remedy(run: Run) -> str:
+    """What may keep the next try's loss a finite number, in a folder that it may use."""
+    lr, warmup = run.settings.schedule.lr, run.settings.schedule.warmup
+    again = "start a new run with another --out," if has_saved(run.folder) else "run again with"
+    return (
+        f"{again} a smaller lr (such as --set lr={lr / 10:g}; it was {lr:g}) or a longer warmup "
+        f"(it was {warmup} steps)"
+    )
 
 
 def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
@@ -145,6 +123,7 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
     tokenizer, tokens = prepare_corpus(settings.run, settings.model.vocab_size, folder, reporter)
     training, validation = tokens.split(settings.run.validation)
     config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
+    check_memory(config, settings.loop.batch_size)
     weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
     batches = Batches(
         training,
@@ -152,6 +131,7 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
         context=config.n_positions,
         rng=np.random.default_rng(batches_seed),
     )
+    windows(validation, batch_size=1, context=config.n_positions)  # refuses too short a text now
     rng = np.random.default_rng(weights_seed)
     model = GPT(config, rng=rng)
     end = tokenizer.special_tokens.get(END)
@@ -165,7 +145,10 @@ def _train(run: Run, reporter: Reporter) -> Outcome:
     plan, steps = run.settings.run, run.settings.loop.steps
     score, seconds, journal = None, 0.0, Journal(run.folder, run.optimizer.steps)
     reporter.started(run.optimizer.steps, steps)
-    with stop_request() as request, contextlib.closing(journal):
+    with contextlib.ExitStack() as stack:
+        stack.callback(reporter.finished)
+        stack.enter_context(contextlib.closing(journal))
+        request = stack.enter_context(stop_request())
         for report in train(
             run.model,
             next_token,
@@ -185,12 +168,23 @@ def _train(run: Run, reporter: Reporter) -> Outcome:
                 save(run)
             if plan.sample_every and _due(report.step, plan.sample_every, steps):
                 reporter.sampled(report.step, sample(run))
-            if stop or 0 < plan.patience <= run.progress.evaluations_since_best:
+            if stop or _hopeless(run, reporter):
                 break
-    reporter.finished()
     save(run)
     draw_losses(run.folder, reporter)
     return Outcome(run, score, request.signal, seconds)
+
+
+def _hopeless(run: Run, reporter: Reporter) -> bool:
+    """Whether the held-out loss has not fallen for as long as the run's patience lasts."""
+    patience, waited = run.settings.run.patience, run.progress.evaluations_since_best
+    if not 0 < patience <= waited:
+        return False
+    reporter.note(
+        f"step {run.optimizer.steps}: no better held-out loss in {waited} evaluations; "
+        "training stops early"
+    )
+    return True
 
 
 def _due(step: int, every: int, steps: int) -> bool:
@@ -200,6 +194,10 @@ def _due(step: int, every: int, steps: int) -> bool:
 def _evaluate(run: Run, journal: Journal, reporter: Reporter) -> Score:
     """Score the held-out text; keep the weights as the run's model if they are the best so far."""
     score, step, progress = evaluate_run(run), run.optimizer.steps, run.progress
+    if not math.isfinite(score.loss):
+        raise NonFiniteLoss(
+            f"step {step}: the held-out loss is no longer a finite number; {_birth(run)}"
+        )
     journal.write(step=step, validation_loss=score.loss, bits_per_byte=score.bits_per_byte)
     reporter.evaluated(step, score)
     if score.loss < progress.best_loss:
@@ -212,11 +210,19 @@ def _evaluate(run: Run, journal: Journal, reporter: Reporter) -> Score:
 
 def evaluate_run(run: Run) -> Score:
     """The loss on the whole held-out text, in windows of one context each."""
+    return evaluate(run.model, next_token, _held_out(run), token_lengths(run.tokenizer))
+
+
+def _held_out(run: Run) -> Iterator[Batch]:
     context = run.model.config.n_positions
-    batches = windows(
-        run.validation, batch_size=max(1, EVALUATION_TOKENS // context), context=context
-    )
-    return evaluate(run.model, next_token, batches, token_lengths(run.tokenizer))
+    return windows(run.validation, batch_size=max(1, EVALUATION_TOKENS // context), context=context)
+
+
+def _birth(run: Run) -> str:
+    """Where the held-out loss ceased to be a finite number."""
+    run.model.eval()
+    births = (diagnose(lambda b=b: next_token(run.model, *b).total) for b in _held_out(run))
+    return next(filter(None, births), "each part of it is finite, but their sum is not")
 
 
 def save(run: Run) -> None:

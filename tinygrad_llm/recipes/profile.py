@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.recipes.forecast import check_memory
 from tinygrad_llm.recipes.limits import Limits, measure_limits
 from tinygrad_llm.recipes.op_times import OpTimes, Row
 from tinygrad_llm.recipes.settings import Settings
@@ -68,6 +69,7 @@ def profile(settings: Settings, steps: int = 10) -> Profile:
     In turns: a step that nobody watches, one that is watched, and the shrunk one; `steps` of each,
     and the median of each. What compiles comes before.
     """
+    check_memory(settings.model, settings.loop.batch_size)
     whole, small = _Steps(settings), _Steps(_shrunk(settings))
     whole(), small()
     plain, tiny, watched = [], [], []

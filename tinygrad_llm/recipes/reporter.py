@@ -15,6 +15,9 @@ class Reporter:
     def note(self, text: str) -> None:
         """One line of news."""
 
+    def warn(self, text: str) -> None:
+        """One line about what was asked for and is not done."""
+
     def progress(self, what: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
         """Work of `total` bytes begins; the function that comes with the block is told of each part
         done.

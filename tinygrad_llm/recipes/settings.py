@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,9 +39,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:
             raise InputError(f"validation {self.validation} is not between 0 and 1")
-        for name in ("eval_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+LEAST = {  # the smallest value with a meaning; sizes of the model have checks of their own
+    **dict.fromkeys(("steps", "batch_size", "accumulation", "eval_every", "save_every"), 1),
+    **dict.fromkeys(("sample_every", "patience", "seed", "warmup"), 0),
+    **dict.fromkeys(("clip", "lr", "min_lr", "eps", "weight_decay", "beta1", "beta2"), 0),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,15 @@ class Settings:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     adamw: AdamWConfig = field(default_factory=AdamWConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        values = self.flat()
+        for name, least in LEAST.items():
+            if not least <= values[name] < math.inf:
+                raise InputError(f"{name} is {values[name]}; it must be a number from {least} on")
+        for name in ("beta1", "beta2"):
+            if values[name] >= 1:
+                raise InputError(f"{name} is {values[name]}; it must be below 1")
 
     def flat(self) -> dict[str, Any]:
         """Every key with its value."""

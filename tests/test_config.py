@@ -1,0 +1,27 @@
+"""Settings from a TOML file, which may be any file."""
+
+import pytest
+
+from tinygrad_llm import config
+from tinygrad_llm.config import read_toml
+from tinygrad_llm.errors import InputError
+
+
+def test_a_toml_file_is_read_and_what_is_none_is_named(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("steps = 3\n")
+    assert read_toml(path) == {"steps": 3}
+    for content in (b"steps = ", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="a.toml is not valid TOML"):
+            read_toml(path)
+    for wrong in (tmp_path, tmp_path / "missing.toml"):
+        with pytest.raises(InputError, match=f"cannot read {wrong}"):
+            read_toml(wrong)
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "MAX_TOML_BYTES", 100)
+    (tmp_path / "a.toml").write_text("#" * 101)
+    with pytest.raises(InputError, match="larger than 100 bytes"):
+        read_toml(tmp_path / "a.toml")

@@ -1,0 +1,39 @@
+"""Files written whole or not at all, and never in the place of what is no file."""
+
+import os
+
+import pytest
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.files import write_atomic
+
+
+def test_content_arrives_whole_and_nothing_else_stays(tmp_path):
+    path = tmp_path / "a.txt"
+    for content in ("old", b"new"):
+        write_atomic(path, content)
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path):
+    path = tmp_path / "a.txt"
+    write_atomic(path, "old")
+    with pytest.raises(ZeroDivisionError):
+        write_atomic(path, lambda temporary: temporary.write_text("half") / 0)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_a_device_or_a_folder_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "pipe", tmp_path / "folder"):
+        before = path.stat()
+        with pytest.raises(InputError, match="no ordinary file"):
+            write_atomic(path, "text")
+        assert path.stat().st_ino == before.st_ino
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomic(tmp_path / "missing" / "a.txt", "text")
+    assert caught.value.filename == str(tmp_path / "missing" / "a.txt")

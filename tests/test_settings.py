@@ -1,0 +1,27 @@
+"""The settings of a run: what no value of theirs may be, said before any work begins."""
+
+import pytest
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.recipes.settings import LEAST, Settings, preset
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_a_value_below_the_least_is_refused_and_the_least_is_not(name):
+    least = LEAST[name]
+    with pytest.raises(InputError, match=f"{name} is -?[0-9.]+; it must be a number from {least}"):
+        preset("default").updated({name: least - 1})
+    assert Settings().updated({name: least}).flat()[name] == least
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_learning_rate_is_a_finite_number(value):
+    with pytest.raises(InputError, match="lr is"):
+        Settings().assigned([f"lr={value}"])
+    assert Settings().assigned(["lr=1e30"]).schedule.lr == 1e30
+
+
+def test_the_betas_are_below_one():
+    for name in ("beta1", "beta2"):
+        with pytest.raises(InputError, match=f"{name} is 1.0; it must be below 1"):
+            Settings().assigned([f"{name}=1"])
