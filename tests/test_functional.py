@@ -13,7 +13,7 @@ X = np.arange(6, dtype=np.float32).reshape(2, 3)
 @pytest.mark.parametrize("name", sorted(ops.TABLE))
 def test_every_operation_is_there_with_its_formula(name):
     function = getattr(F, name)
-    own = name in ("dropout", "linear_residual", "feed_forward")  # they take a generator, not a seed
+    own = name in ("dropout", "linear_residual", "feed_forward")  # they take a generator
     assert function.__name__ == name and (function.__doc__ == ops.TABLE[name].__doc__) != own
 
 
