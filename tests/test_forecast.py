@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.kernels.buffers import LOGITS
 from tinygrad_llm.models.gpt import GPT, PRESETS, GPTConfig
 from tinygrad_llm.recipes.forecast import (
-    BLOCK,
     block_size,
     check_memory,
     flops_per_token,
@@ -41,12 +41,12 @@ def test_a_model_beyond_the_machines_memory_is_refused_before_it_is_made():
         check_memory(PRESETS["char-cpu"], 10**9)
 
 
-@pytest.mark.parametrize("tokens, vocab_size", [(12, 65), (2048, 50257), (3, BLOCK), (256, 65536)])
+@pytest.mark.parametrize("tokens, vocab_size", [(12, 65), (2048, 50257), (3, LOGITS), (256, 65536)])
 def test_logits_live_in_blocks_as_the_kernel_makes_them(tokens, vocab_size):
     losses = importlib.import_module("tinygrad_llm.kernels.losses")
     blocks = losses._blocks(tokens, vocab_size)
     largest = max(end - first for first, end in blocks) * vocab_size
-    assert losses._BLOCK == BLOCK and 0 <= largest - block_size(tokens, vocab_size) < vocab_size
+    assert 0 <= largest - block_size(tokens, vocab_size) < vocab_size
 
 
 def test_a_large_vocabulary_costs_no_more_than_a_block_of_logits():
@@ -54,7 +54,7 @@ def test_a_large_vocabulary_costs_no_more_than_a_block_of_logits():
     less, more = (GPTConfig(vocab_size=v, **sizes) for v in (1 << 16, 1 << 17))
     weights = 4 * 4 * 4 * ((1 << 17) - (1 << 16))
     assert abs(peak_memory(more, 8) - peak_memory(less, 8) - weights) < 2**20
-    assert peak_memory(less, 8) - resident_memory() < 4 * (5 * BLOCK)
+    assert peak_memory(less, 8) - resident_memory() < 4 * (5 * LOGITS)
 
 
 def test_variants_of_gpt2_small():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.kernel_laws import assert_deterministic, assert_equals_reference, normal
+from tinygrad_llm.kernels import feed_forward as module
 from tinygrad_llm.kernels.buffers import Room
 from tinygrad_llm.kernels.feed_forward import feed_forward
 from tinygrad_llm.ops import feed_forward as ops
@@ -23,6 +24,25 @@ def test_over_many_tiles(settings, bias):
     dy = normal((203, 90), 6)
     assert_equals_reference(ops.feed_forward, operands(bias), dy, settings)
     assert_deterministic(ops.feed_forward, operands(bias), dy, settings)
+
+
+def test_frozen_operands_cost_no_work(monkeypatch):
+    arrays, dy = operands(), normal((203, 90), 6)
+    _, backward = feed_forward(*arrays)
+    everything = backward(dy, [True] * 6)
+    monkeypatch.setattr(module, "gemm", None)
+    monkeypatch.setattr(module, "gelu_again", None)
+    second = backward(dy, [False, False, False, True, True, True])
+    assert second[:3] == (None, None, None)
+    np.testing.assert_allclose(second[3], everything[3], rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(module, "gelu", None)
+    assert backward(dy, [False] * 5 + [True]) == (None,) * 5 + (dy,)
+
+
+def test_a_dropped_nan_stays_one():
+    arrays = [*operands()[:5], np.zeros((203, 90), np.float32)]
+    arrays[0] = np.full_like(arrays[0], np.nan)
+    assert np.isnan(feed_forward(*arrays, dropout_p=0.5)[0]).all()
 
 
 def test_weight_gradients_go_into_rooms_and_backward_can_run_again():

@@ -50,7 +50,7 @@ def test_no_row_counts():
 @pytest.mark.parametrize("block", [1 << 24, 700, 1])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_last_layer_and_loss_in_blocks_of_rows(monkeypatch, block, reduction):
-    monkeypatch.setattr(kernels, "_BLOCK", block)
+    monkeypatch.setattr(kernels, "LOGITS", block)
     targets = ids((5, 8), 67)
     targets[1, 2:5] = -100
     settings = {"targets": targets, "reduction": reduction}
@@ -60,7 +60,7 @@ def test_last_layer_and_loss_in_blocks_of_rows(monkeypatch, block, reduction):
 
 
 def test_last_layer_and_loss_go_back_twice_and_into_a_room(monkeypatch):
-    monkeypatch.setattr(kernels, "_BLOCK", 300)
+    monkeypatch.setattr(kernels, "LOGITS", 300)
     arrays, settings = [normal((12, 7), 1), normal((50, 7), 2)], {"targets": ids((12,), 50)}
     _, backward = kernels.linear_cross_entropy(*arrays, **settings)
     dx, dweight = backward(ONE, [True, True])

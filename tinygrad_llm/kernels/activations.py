@@ -1,6 +1,5 @@
 """The compiled twins of ops/activations.py: GELU and SiLU in one pass over memory."""
 
-
 import numpy as np
 from numba import njit
 from numpy import float32
@@ -9,13 +8,13 @@ from tinygrad_llm.checks import check_choice
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import Worker, as_line, line, number, part, run, threads_for
-from tinygrad_llm.kernels.polynomials import gelu as gelu_of
 from tinygrad_llm.kernels.polynomials import (
     gelu_and_slope,
     gelu_tanh,
     gelu_tanh_and_slope,
     sigmoid,
 )
+from tinygrad_llm.kernels.polynomials import gelu as gelu_of
 from tinygrad_llm.kernels.simd import COLUMNS, FLOAT_BYTES
 from tinygrad_llm.kernels.vectors import load, store
 

@@ -12,6 +12,7 @@ from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels import packing
+from tinygrad_llm.kernels.packing import SLACK
 from tinygrad_llm.kernels.parallel import address, flag_at, line
 from tinygrad_llm.kernels.selection import keeps
 from tinygrad_llm.kernels.simd import (
@@ -25,7 +26,6 @@ from tinygrad_llm.kernels.simd import (
     transpose_square,
 )
 
-SLACK = 16  # numbers that packing may write beyond the last panel
 TILE_ROW = COLUMNS * FLOAT_BYTES
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+LOGITS = 1 << 24  # in memory at a time behind a last layer, at most: 64 MB
 _WORTH_KEEPING = 16_384  # bytes; malloc serves less from its own lists
 
 _local = threading.local()

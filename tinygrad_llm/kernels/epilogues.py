@@ -124,4 +124,4 @@ def _dropped(x, epilogue, position):
     if not epilogue.dropping:
         return x
     kept = keeps(uint32(position), epilogue.first, epilogue.second, epilogue.threshold)
-    return x * epilogue.keep_scale if kept else _ZERO
+    return x * (epilogue.keep_scale if kept else _ZERO)  # NaN stays NaN

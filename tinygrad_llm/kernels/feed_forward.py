@@ -2,7 +2,7 @@
 
 from tinygrad_llm.checks import check_choice, check_linear, check_residual
 from tinygrad_llm.kernels import epilogues
-from tinygrad_llm.kernels.activations import gelu_again
+from tinygrad_llm.kernels.activations import gelu, gelu_again
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import linear_backward, linear_forward, product_in, rows_of, sum_in
@@ -12,9 +12,7 @@ from tinygrad_llm.kernels.selection import drop
 _NOWHERE = (None,) * 6
 
 
-def feed_forward(
-    x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_p=0.0, seed=0
-):
+def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_p=0.0, seed=0):
     """y = r + dropout(g W2^T + b2), g = GELU(h), h = x W1^T + b1;   dr = dy, the rest step by step.
 
     g is made from h again in backward: memory that is at hand is faster than memory that is far.
@@ -32,8 +30,12 @@ def feed_forward(
 
     def backward(dy, needs, rooms=_NOWHERE):
         rows = rows_of(drop(dy, dropout_p, seed) if dropout_p else dy)
-        g, dh = gelu_again(h, gemm(rows, w2).reshape(shape), approximate)
-        first = linear_backward(x, w1, dh, needs[:3], rooms[:3])
+        g, first = None, (None, None, None)
+        if any(needs[:3]):
+            g, dh = gelu_again(h, gemm(rows, w2).reshape(shape), approximate)
+            first = linear_backward(x, w1, dh, needs[:3], rooms[:3])
+        elif needs[3]:
+            g, _ = gelu(h, approximate=approximate)
         dw2 = product_in(rooms[3], rows.T, rows_of(g)) if needs[3] else None
         db2 = sum_in(rooms[4], rows) if needs[4] else None
         return *first, dw2, db2, dy if needs[5] else None

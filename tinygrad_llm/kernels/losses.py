@@ -9,7 +9,7 @@ import numpy as np
 from numpy import float32, int64
 
 from tinygrad_llm.checks import check_linear, check_targets
-from tinygrad_llm.kernels.buffers import Room, empty
+from tinygrad_llm.kernels.buffers import LOGITS, Room, empty
 from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in
 from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
@@ -18,7 +18,6 @@ from tinygrad_llm.kernels.vectors import larger
 
 _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 _IGNORED = -1
-_BLOCK = 1 << 24  # logits in memory at a time behind a last layer: 64 MB
 
 
 def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
@@ -61,7 +60,8 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
 
     def backward(dy, needs, rooms=(None, None)):
         nonlocal there
-        dx, scale = empty(rows.shape), np.full(1, dy / divisor, np.float32)
+        dx = empty(rows.shape) if needs[0] else None
+        scale = np.full(1, dy / divisor, np.float32)
         place = rooms[1] or Room(np.empty(weight.shape if needs[1] else 0, np.float32), False)
         if not (blocks or place.add):
             place.array[...] = 0  # no row, no sum
@@ -90,8 +90,8 @@ def _chosen(shape, targets, ignore_index, reduction):
 
 
 def _blocks(count, width):
-    """(first, end) of blocks of `count` rows, as equal as can be, of at most _BLOCK numbers."""
-    parts = max(-(-count * width // _BLOCK), 1)
+    """(first, end) of blocks of `count` rows, as equal as can be, of at most LOGITS numbers."""
+    parts = max(-(-count * width // LOGITS), 1)
     ends = [count * part // parts for part in range(parts + 1)]
     return [(first, end) for first, end in itertools.pairwise(ends) if first < end]
 

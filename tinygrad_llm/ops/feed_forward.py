@@ -7,9 +7,7 @@ from tinygrad_llm.ops.activations import gelu
 from tinygrad_llm.ops.matmul import linear, linear_residual
 
 
-def feed_forward(
-    x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_p=0.0, seed=0
-):
+def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_p=0.0, seed=0):
     """y = r + dropout(g W2^T + b2), g = GELU(h), h = x W1^T + b1;   dr = dy, the rest step by step.
 
     x (..., D), w1 (F, D), b1 (F,) or None, w2 (N, F), b2 (N,) or None, residual r and y (..., N).

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.kernels.buffers import LOGITS
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.training.loop import train_step
@@ -24,7 +25,6 @@ from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
 
 FLOAT = 4  # bytes
-BLOCK = 1 << 24  # logits, as in kernels/losses.py, which this file does not load: it loads Numba
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,18 @@ def peak_memory(config: GPTConfig, batch_size: int) -> int:
     and behind the last one the logits of a block of tokens, which become their gradient in place.
     """
     tokens, width = batch_size * config.n_positions, config.n_embd
-    saved = (
-        config.n_layer * 16 * width
-    )  # inputs of norms 2, their outputs 2, q k v 3, attention 1, MLP 8
-    ends = 4 * width
+    # inputs of norms 2, their outputs 2, q k v 3, attention 1, what enters GELU 4
+    saved = config.n_layer * 12 * width
+    ends = (4 + 8) * width  # 8: one layer's GELU and its gradient
     logits = block_size(tokens, config.vocab_size)
     floats = 4 * num_parameters(config) + tokens * (saved + ends) + logits
     return resident_memory() + FLOAT * floats
 
 
 def block_size(tokens: int, vocab_size: int) -> int:
-    """How many logits are in memory at a time: blocks of equal size, of at most BLOCK."""
+    """How many logits are in memory at a time: blocks of equal size, of at most LOGITS."""
     logits = tokens * vocab_size
-    return math.ceil(logits / max(math.ceil(logits / BLOCK), 1))
+    return math.ceil(logits / max(math.ceil(logits / LOGITS), 1))
 
 
 def check_memory(config: GPTConfig, batch_size: int) -> None:
