@@ -20,19 +20,20 @@ from tinygrad_llm.kernels.attention_tiles import (
     numbers_at,
     pack_columns,
     pack_columns_wide,
-    pack_rows,
+    pack_last_rows,
     pack_rows_wide,
     pack_square,
     packed_size,
     places_of,
     problem_of,
     product,
+    product_of_rows,
     transpose,
     whole,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
-from tinygrad_llm.kernels.polynomials import exp
+from tinygrad_llm.kernels.polynomials import exp_of_negative
 from tinygrad_llm.kernels.simd import pointer
 from tinygrad_llm.kernels.vectors import load, only, spread, store
 
@@ -41,13 +42,13 @@ _SQUARES = _KEYS * ROWS + SLACK  # the dscores of ROWS queries, transposed
 _ZERO, _ONE = map(float32, (0, 1))
 # Places in scratch memory: a head's packed operands and what is summed over its keys; a block's
 # packed keys and what is summed over its queries; weights and their gradient (queries, COLUMNS).
-_Q_ROWS, _DY_ROWS, _Q_COLUMNS, _DY_COLUMNS, _DQ, _DELTA = range(6)
+_LAST_Q, _LAST_DY, _Q_COLUMNS, _DY_COLUMNS, _DQ, _DELTA = range(6)
 _K_ROWS, _V_ROWS, _K_COLUMNS, _DK, _DV, _WEIGHTS, _DSCORES, _TRANSPOSED = range(6, 14)
 
 
 def sizes(queries, width):
     """Numbers of scratch memory that one thread needs at each place."""
-    rows, columns = packed_size(queries, width), packed_size(width, queries)
+    rows, columns = packed_size(ROWS, width), packed_size(width, queries)
     tall, wide = width + ROWS, width + COLUMNS
     return [
         rows,
@@ -89,7 +90,7 @@ def heads(arguments, worker, workers):
             _pack_queries(problem, q, dy, y, room)
             for s in range(0, problem.keys, _KEYS):
                 _pack_keys(problem, k, v, room, s)
-                _visit_keys(problem, mask, statistics, room, task * groups + i, s)
+                _visit_keys(problem, q, dy, mask, statistics, room, task * groups + i, s)
                 _write_columns(problem, room[_DK], problem.scale, dk, s, i > 0)
                 _write_columns(problem, room[_DV], _ONE, dv, s, i > 0)
             _write_rows(problem, room[_DQ], matrix(arguments, 9, b, h))
@@ -97,10 +98,10 @@ def heads(arguments, worker, workers):
 
 @njit(**INNER)
 def _pack_queries(problem, q, dy, y, room):
-    """Both packings of q and dy, delta = sum_d dy y of each query, and zeros for dq."""
+    """The columns and last rows of q and dy, packed; delta = sum_d dy y of each query; dq = 0."""
     queries, width = problem.queries, problem.width
-    pack_rows(room[_Q_ROWS], q, queries, width)
-    pack_rows(room[_DY_ROWS], dy, queries, width)
+    pack_last_rows(room[_LAST_Q], q, queries, width)
+    pack_last_rows(room[_LAST_DY], dy, queries, width)
     pack_columns(room[_Q_COLUMNS], q, queries, width)
     pack_columns(room[_DY_COLUMNS], dy, queries, width)
     delta = pointer(room[_DELTA])
@@ -138,17 +139,17 @@ def _pack_keys(problem, k, v, room, s):
 
 
 @njit(**INNER)
-def _visit_keys(problem, mask, statistics, room, head, s):
+def _visit_keys(problem, q, dy, mask, statistics, room, head, s):
     """Show the block of keys to each query that may see one, a block of queries at a time."""
     keys = min(_KEYS, problem.keys - s)
     for t in range(first_query(problem, s) // _QUERIES * _QUERIES, problem.queries, _QUERIES):
         for c in range(0, keys, COLUMNS):
-            _visit_panel(problem, mask, statistics, room, head, t, s, c)
+            _visit_panel(problem, q, dy, mask, statistics, room, head, t, s, c)
         _add_to_dq(problem, room, t, s, keys)
 
 
 @njit(**INNER)
-def _visit_panel(problem, mask, statistics, room, head, t, s, c):
+def _visit_panel(problem, q, dy, mask, statistics, room, head, t, s, c):
     """The queries of the block from the t-th on see COLUMNS keys, from the block's c-th on."""
     width, weights, dscores = problem.width, room[_WEIGHTS], room[_DSCORES]
     above = max(first_query(problem, s + c) - t, 0) // ROWS * ROWS  # rows above the diagonal
@@ -156,14 +157,12 @@ def _visit_panel(problem, mask, statistics, room, head, t, s, c):
     if count <= 0:
         return
     t = t + above
+    queries, panel = problem.queries, c * width * FLOAT_BYTES
     for r in range(0, count, ROWS):
-        rows, panel = (t + r) * width * FLOAT_BYTES, c * width * FLOAT_BYTES
-        product(
-            room[_Q_ROWS] + rows, room[_K_ROWS] + panel, width, weights + r * TILE_ROW, TILE_ROW, 0
-        )
-        product(
-            room[_DY_ROWS] + rows, room[_V_ROWS] + panel, width, dscores + r * TILE_ROW, TILE_ROW, 0
-        )
+        place, keys = weights + r * TILE_ROW, room[_K_ROWS] + panel
+        product_of_rows(q, t + r, queries, room[_LAST_Q], keys, width, place)
+        place, values = dscores + r * TILE_ROW, room[_V_ROWS] + panel
+        product_of_rows(dy, t + r, queries, room[_LAST_DY], values, width, place)
     _softmax(problem, weights, statistics, t, count)
     _mask(problem, weights, mask, t, s + c, count)
     delta = pointer(room[_DELTA] + t * FLOAT_BYTES)
@@ -187,7 +186,7 @@ def _softmax(problem, scores, statistics, t, count):
     saved = pointer(statistics + 2 * t * FLOAT_BYTES)
     for r in range(count):
         largest, inverse, place = saved[2 * r], saved[2 * r + 1], scores + r * TILE_ROW
-        store(exp(load(place) * problem.scale - largest) * inverse, place)
+        store(exp_of_negative(load(place) * problem.scale - largest) * inverse, place)
 
 
 @njit(**INNER)

@@ -19,30 +19,31 @@ from tinygrad_llm.kernels.attention_tiles import (
     masked_out,
     numbers_at,
     pack_columns,
-    pack_rows,
+    pack_last_rows,
     pack_rows_wide,
     packed_size,
     places_of,
     problem_of,
     product,
+    product_of_rows,
     transpose,
 )
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
-from tinygrad_llm.kernels.polynomials import exp
+from tinygrad_llm.kernels.polynomials import exp_of_negative
 from tinygrad_llm.kernels.simd import pointer
 from tinygrad_llm.kernels.vectors import larger, load, only, spread, store
 
 _KEYS = 256  # in a block of the product with the values: its weights stay in the nearest cache
 _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
-# Places in scratch memory: a head's packed keys and values, then what COLUMNS queries need.
-_K, _V, _Q, _WEIGHTS, _TOTALS, _OUTPUT = range(6)
+# Places in scratch memory: a head's last keys and its values, packed; what COLUMNS queries need.
+_LAST_K, _V, _Q, _WEIGHTS, _TOTALS, _OUTPUT = range(6)
 
 
 def sizes(keys, width):
     """Numbers of scratch memory that one thread needs at each place."""
     return [
-        packed_size(keys, width),
+        packed_size(ROWS, width),
         packed_size(width, keys),
         width * COLUMNS,
         (keys + ROWS) * COLUMNS,
@@ -66,20 +67,20 @@ def heads(arguments, worker, workers):
     for task in range(first, end):
         head, part = task // parts, task % parts
         b, h = head // problem.heads, head % problem.heads
+        k, v = matrix(arguments, 3, b, h // groups), matrix(arguments, 4, b, h // groups)
         if packed != head // groups:
             packed = head // groups
-            k, v = matrix(arguments, 3, b, h // groups), matrix(arguments, 4, b, h // groups)
-            pack_rows(room[_K], k, problem.keys, problem.width)
+            pack_last_rows(room[_LAST_K], k, problem.keys, problem.width)
             pack_columns(room[_V], v, problem.keys, problem.width)
         q, mask = matrix(arguments, 2, b, h), matrix(arguments, 5, b, h)
         y, statistics = matrix(arguments, 6, b, h), matrix(arguments, 7, b, h)
         for t in range(part * COLUMNS, problem.queries, parts * COLUMNS):
-            _attend(problem, q, mask, room, head, t)
+            _attend(problem, q, k, mask, room, head, t)
             _write(problem, room, y, statistics, t)
 
 
 @njit(**INNER)
-def _attend(problem, q, mask, room, head, t):
+def _attend(problem, q, k, mask, room, head, t):
     """The sums over the values for the COLUMNS queries from the t-th on."""
     width, weights = problem.width, room[_WEIGHTS]
     seen = keys_seen(problem, min(t + COLUMNS, problem.queries) - 1)
@@ -87,8 +88,8 @@ def _attend(problem, q, mask, room, head, t):
     for d in range(width):
         store(load(room[_Q] + d * TILE_ROW) * problem.scale, room[_Q] + d * TILE_ROW)
     for s in range(0, seen, ROWS):
-        keys = room[_K] + s * width * FLOAT_BYTES
-        product(keys, room[_Q], width, weights + s * TILE_ROW, TILE_ROW, 0)
+        scores = weights + s * TILE_ROW
+        product_of_rows(k, s, problem.keys, room[_LAST_K], room[_Q], width, scores)
     _mask(problem, weights, mask, t, seen)
     _softmax(weights, seen, room[_TOTALS])
     if problem.dropping:
@@ -129,7 +130,7 @@ def _softmax(scores, seen, totals):
         numbers[c] = _ZERO if numbers[c] == _LOWEST else numbers[c]  # a query that sees no key
     largest, total = load(totals), spread(_ZERO)
     for s in range(seen):
-        weight = exp(load(scores + s * TILE_ROW) - largest)
+        weight = exp_of_negative(load(scores + s * TILE_ROW) - largest)
         store(weight, scores + s * TILE_ROW)
         total = total + weight
     store(total, totals + TILE_ROW)

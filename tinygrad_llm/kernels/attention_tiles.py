@@ -21,6 +21,7 @@ from tinygrad_llm.kernels.simd import (
     LANES,
     ROWS,
     VECTORS,
+    multiply_rows,
     multiply_tile,
     pointer,
     transpose_square,
@@ -88,11 +89,12 @@ def packed_size(lines, depth):
 
 
 @njit(**INNER)
-def pack_rows(target, matrix, count, width):
-    """The `count` rows of a matrix, in panels (width, ROWS) one after another."""
-    operand = matrix[0], matrix[1], matrix[2], count
-    for i in range(0, count, ROWS):
-        packing.pack_rows(target + i * width * FLOAT_BYTES, operand, i, 0, width)
+def pack_last_rows(target, matrix, count, width):
+    """The rows of a matrix of `count` that fill no tile, as one panel (width, ROWS)."""
+    whole_rows = count // ROWS * ROWS
+    if whole_rows < count:
+        operand = matrix[0], matrix[1], matrix[2], count
+        packing.pack_rows(target, operand, whole_rows, 0, width)
 
 
 @njit(**INNER)
@@ -130,6 +132,20 @@ def product(a, b, depth, c, c_stride, add):
     c_stride: bytes from row to row of c.
     """
     multiply_tile(ROWS, VECTORS, LANES, a, b, depth, c, c_stride, add, None)
+
+
+@njit(**INNER)
+def product_of_rows(matrix, i, count, last, b, width, c):
+    """c (ROWS, COLUMNS) = rows i ... i + ROWS - 1 of a matrix times a panel b (width, COLUMNS).
+
+    Rows are read as they lie; but from `last`, see `pack_last_rows`, where the matrix of `count`
+    rows ends within the tile.
+    """
+    if i + ROWS <= count:
+        rows = matrix[0] + i * matrix[1]
+        multiply_rows(ROWS, VECTORS, LANES, rows, matrix[1], b, width, c, TILE_ROW, 0, None)
+    else:
+        product(last, b, width, c, TILE_ROW, 0)
 
 
 @njit(**INNER)

@@ -13,7 +13,7 @@ from tinygrad_llm.kernels.buffers import LOGITS, Room, empty
 from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in
 from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
-from tinygrad_llm.kernels.polynomials import exp
+from tinygrad_llm.kernels.polynomials import exp_of_negative
 from tinygrad_llm.kernels.vectors import larger
 
 _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
@@ -115,7 +115,7 @@ def _forward(arguments, worker, workers):
             largest = larger(largest, row[j])
         total = _ZERO
         for j in range(row.size):
-            total += exp(row[j] - largest)
+            total += exp_of_negative(row[j] - largest)
         losses[i] = (largest - row[chosen[i]]) + float32(math.log(total))
         statistics[i, 0], statistics[i, 1] = largest, _ONE / total
 
@@ -133,5 +133,5 @@ def _backward(arguments, worker, workers):
             continue
         row, largest, factor = rows[i], statistics[i, 0], statistics[i, 1] * scale
         for j in range(row.size):
-            out[j] = exp(row[j] - largest) * factor
+            out[j] = exp_of_negative(row[j] - largest) * factor
         out[chosen[i]] -= scale

@@ -63,7 +63,15 @@ def linear(x, weight, bias, /):
 def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
     """y = r + dropout(x W^T + b);   dr = dy, the rest as in dropout and linear."""
     check_residual(x, weight, residual)
-    y = linear_forward(x, weight, bias, epilogues.RESIDUAL, as_table(residual), dropout_p, seed)
+    y = linear_forward(
+        x,
+        weight,
+        bias,
+        epilogues.RESIDUAL,
+        other=as_table(residual),
+        dropout_p=dropout_p,
+        seed=seed,
+    )
 
     def backward(dy, needs, rooms=(*_NOWHERE, None)):
         dh = drop(dy, dropout_p, seed) if dropout_p else dy
@@ -75,12 +83,10 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
 _NOWHERE = (None, None, None)
 
 
-def linear_forward(
-    x, weight, bias, kind=epilogues.PLAIN, other=epilogues.NO_ROWS, dropout_p=0.0, seed=0
-):
-    """x W^T + b, and what the epilogue of that kind (epilogues.py) makes of it and of `other`."""
+def linear_forward(x, weight, bias, kind=epilogues.PLAIN, **more):
+    """x W^T + b, and what the epilogue of that kind (epilogues.py) makes of it and of `more`."""
     check_linear(x, weight, bias)
-    epilogue = epilogues.arguments(kind, bias, other, dropout_p, seed)
+    epilogue = epilogues.arguments(kind, bias, **more)
     y = gemm(rows_of(x), weight.T, epilogue=epilogue)
     return y.reshape(*x.shape[:-1], len(weight))
 

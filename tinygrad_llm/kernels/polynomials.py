@@ -13,7 +13,14 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.kernels.compiling import INNER
-from tinygrad_llm.kernels.vectors import clamp, larger, scale_by_power, zero_below
+from tinygrad_llm.kernels.vectors import (
+    add_to_exponent,
+    at_least,
+    clamp,
+    larger,
+    scale_by_power,
+    zero_below,
+)
 
 _LOG2_E = float32(1 / math.log(2))
 _LN2_HIGH = float32(0.693359375)  # short enough for its products with n to be exact
@@ -49,19 +56,39 @@ CUBIC = float32(2 * math.sqrt(2 / math.pi) * 0.044715)
 # Not FASTMATH: reordered, the rounding and the two-part ln 2 would cancel out of the program.
 @njit(fastmath={"contract"}, **INNER)
 def exp(x):
-    """e^x of a float32 or of a vector of them; 0 below -86, inf above 88.8, NaN of NaN.
+    """e^x of a float32 or of a vector of them; 0 below -86, inf above 88.8, NaN of NaN."""
+    p, shifted = _reduced(clamp(x, _LOWEST, _HIGHEST))
+    return zero_below(scale_by_power(p, shifted), x, _LOWEST)
 
-    n = round(x / ln 2), r = x - n ln 2, exp x = 2^n exp r, exp r = 1 + r + r^2 p(r).
+
+@njit(fastmath={"contract"}, **INNER)
+def exp_of_negative(x):
+    """The same for x below 88, in fewer steps."""
+    p, shifted = _reduced(at_least(x, _LOWEST))
+    return zero_below(add_to_exponent(p, shifted), x, _LOWEST)
+
+
+@njit(fastmath={"contract"}, **INNER)
+def exp_of_small(x):
+    """The same for x from -86 to 88, in fewer steps still."""
+    return add_to_exponent(*_reduced(x))
+
+
+@njit(fastmath={"contract"}, **INNER)
+def _reduced(x):
+    """(exp r, n + 1.5 2^23) for n = round(x / ln 2), r = x - n ln 2:   exp x = 2^n exp r.
+
+    exp r = 1 + r (1 + r p(r)).
     """
-    clamped = clamp(x, _LOWEST, _HIGHEST)
-    shifted = clamped * _LOG2_E + _ROUND
+    shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
-    r = clamped - n * _LN2_HIGH - n * _LN2_LOW
+    r = x - n * _LN2_HIGH - n * _LN2_LOW
     p = r * _EXP[0] + _EXP[1]
     p = p * r + _EXP[2]
     p = p * r + _EXP[3]
     p = p * r + _EXP[4]
-    return zero_below(scale_by_power(p * (r * r) + r + _ONE, shifted), x, _LOWEST)
+    p = p * r + _ONE
+    return p * r + _ONE, shifted
 
 
 @njit(fastmath={"contract"}, **INNER)
@@ -79,8 +106,9 @@ def gelu(x):
 
 @njit(fastmath={"contract"}, **INNER)
 def gelu_tanh(x):
-    """x (1 + tanh u) / 2."""
-    return x * sigmoid(x * (x * x * CUBIC + LINEAR))
+    """x (1 + tanh u) / 2 = x sigmoid(2 u)."""
+    z = clamp(x, -_FLAT, _FLAT)
+    return x * _sigmoid_tanh(x, exp_of_small(z * (z * z * -CUBIC - LINEAR)))
 
 
 @njit(fastmath={"contract"}, **INNER)
@@ -95,15 +123,18 @@ def gelu_and_slope(x):
 
 @njit(fastmath={"contract"}, **INNER)
 def gelu_tanh_and_slope(x):
-    """x s with s = sigmoid(2 u), and its slope s + x s (1 - s) 2 u'.
-
-    Beyond +-9 s is 0 or 1, and u' may overflow.
-    """
+    """x s with s = sigmoid(2 u), and its slope s + x s (1 - s) 2 u'."""
     z = clamp(x, -_FLAT, _FLAT)
     square = z * z
-    e = exp(z * (square * -CUBIC - LINEAR))
-    s = _ONE / (_ONE + e)
+    e = exp_of_small(z * (square * -CUBIC - LINEAR))
+    s = _sigmoid_tanh(x, e)
     return x * s, s + z * s * (e * s) * (square * (_THREE * CUBIC) + LINEAR)
+
+
+@njit(fastmath={"contract"}, **INNER)
+def _sigmoid_tanh(x, e):
+    """1 / (1 + e), where e is exp(-2 u) of x; 0 where that is below 1e-28, however large x is."""
+    return zero_below(_ONE / (_ONE + e), x, -_FLAT)
 
 
 @njit(fastmath={"contract"}, **INNER)

@@ -90,6 +90,17 @@ def clamp(typing, x, low, high):
 
 
 @intrinsic
+def at_least(typing, x, low):
+    """The larger of x and low, which is a number; NaN stays NaN."""
+
+    def generate(context, builder, signature, arguments):
+        x, low = _alike(builder, *arguments)
+        return builder.select(builder.fcmp_ordered("<", x, low), low, x)
+
+    return x(x, types.float32), generate
+
+
+@intrinsic
 def only(typing, x, first, end, fill):
     """The vector x in its lanes from `first` to `end` - 1, the number `fill` in the others."""
 
@@ -120,6 +131,20 @@ def scale_by_power(typing, x, shifted):
         power = builder.bitcast(builder.shl(biased, _constant(kind, 23)), x.type)
         half = builder.fmul(x, power)
         return builder.fadd(half, half)
+
+    return x(x, x), generate
+
+
+@intrinsic
+def add_to_exponent(typing, x, shifted):
+    """x 2^n for shifted = n + 1.5 2^23, where x and x 2^n are numbers of normal size."""
+
+    def generate(context, builder, signature, arguments):
+        x, shifted = arguments
+        kind = ir.VectorType(_INT, COLUMNS) if x.type == _REGISTER else _INT
+        # of the bits of 1.5 2^23 none is left when n has reached the exponent's place
+        n = builder.shl(builder.bitcast(shifted, kind), _constant(kind, 23))
+        return builder.bitcast(builder.add(builder.bitcast(x, kind), n), x.type)
 
     return x(x, x), generate
 
