@@ -37,6 +37,14 @@ def test_memory_of_an_array_that_is_gone_is_used_again():
     assert place(empty((SIZE // 4, 4))) == before
 
 
+def test_memory_a_little_larger_serves_and_memory_far_larger_does_not():
+    kept = empty((SIZE * 4 // 3,))
+    before = place(kept)
+    del kept
+    assert place(empty((SIZE // 2,))) != before
+    assert place(empty((SIZE,))) == before
+
+
 def test_a_view_keeps_the_memory():
     array = empty((SIZE,))
     view = array.reshape(-1, 4).T[1:, ::2]

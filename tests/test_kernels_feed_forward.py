@@ -26,6 +26,14 @@ def test_over_many_tiles(settings, bias):
     assert_deterministic(ops.feed_forward, operands(bias), dy, settings)
 
 
+@pytest.mark.parametrize("dropout_p", [0.0, 0.4])
+def test_blocks_of_rows(dropout_p, monkeypatch):
+    """Dropout counts through all rows, and gradients are sums over the blocks."""
+    monkeypatch.setattr(module, "WIDE_ROWS", 50)
+    settings = {"approximate": "tanh", "dropout_p": dropout_p, "seed": 7}
+    assert_equals_reference(ops.feed_forward, operands(), normal((203, 90), 6), settings)
+
+
 def test_frozen_operands_cost_no_work(monkeypatch):
     arrays, dy = operands(), normal((203, 90), 6)
     _, backward = feed_forward(*arrays)

@@ -44,19 +44,22 @@ class Epilogue(NamedTuple):
     first: np.uint32
     second: np.uint32
     threshold: np.uint32
+    start: int  # the place of c's first entry in the array that dropout counts through
     keep_scale: np.float32
 
 
-def arguments(kind=PLAIN, bias=None, other=NO_ROWS, beside=NO_ROWS, dropout_p=0.0, seed=0):
+def arguments(
+    kind=PLAIN, bias=None, other=NO_ROWS, beside=NO_ROWS, dropout_p=0.0, seed=0, start=0
+):
     """The five arguments of a worker from which `epilogue_of` makes an Epilogue."""
     bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias, np.float32)
     if dropout_p == 0:
         return _SETTINGS[kind], _ONE, bias, other, beside
-    settings = np.array([kind, True, *hash_settings(dropout_p, seed)], np.int64)
+    settings = np.array([kind, True, *hash_settings(dropout_p, seed), start], np.int64)
     return settings, np.array([1 / (1 - dropout_p)], np.float32), bias, other, beside
 
 
-_SETTINGS = [np.array([kind, False, 0, 0, 0], np.int64) for kind in range(6)]
+_SETTINGS = [np.array([kind, False, 0, 0, 0, 0], np.int64) for kind in range(6)]
 _ONE = np.ones(1, np.float32)
 NOTHING = arguments()
 
@@ -77,6 +80,7 @@ def epilogue_of(arguments, i, width):
         uint32(settings[2]),
         uint32(settings[3]),
         uint32(settings[4]),
+        settings[5],
         scale[0],
     )
 
@@ -150,5 +154,6 @@ def _finish_numbers(place, row_bytes, rows, columns, epilogue, i, j):
 def _dropped(x, epilogue, position):
     if not epilogue.dropping:
         return x
-    kept = keeps(uint32(position), epilogue.first, epilogue.second, epilogue.threshold)
+    position = uint32(epilogue.start + position)
+    kept = keeps(position, epilogue.first, epilogue.second, epilogue.threshold)
     return x * (epilogue.keep_scale if kept else _ZERO)  # NaN stays NaN

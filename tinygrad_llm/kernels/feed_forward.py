@@ -1,12 +1,16 @@
-"""The compiled twin of ops/feed_forward.py: of the wide layer only what enters GELU is kept."""
+"""The compiled twin of ops/feed_forward.py: of the wide layer only what enters GELU is kept.
+
+It goes through long inputs in blocks of rows, so that nothing else as wide is ever whole.
+"""
+
+import numpy as np
 
 from tinygrad_llm.checks import check_choice, check_linear, check_residual
 from tinygrad_llm.kernels import epilogues
 from tinygrad_llm.kernels.activations import gelu
-from tinygrad_llm.kernels.buffers import empty
+from tinygrad_llm.kernels.buffers import WIDE_ROWS, Room, empty
 from tinygrad_llm.kernels.gemm import gemm
-from tinygrad_llm.kernels.matmul import linear_backward, linear_forward, product_in, rows_of, sum_in
-from tinygrad_llm.kernels.parallel import as_table
+from tinygrad_llm.kernels.matmul import product_in, rows_of, sum_in
 from tinygrad_llm.kernels.selection import drop
 
 _NOWHERE = (None,) * 6
@@ -24,28 +28,55 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
     """
     check_choice("gelu", "approximate", approximate, ("none", "tanh"))
     check_linear(x, w1, b1)
-    shape = *x.shape[:-1], len(w1)
-    kind, slope = _KINDS[approximate]
-    g = empty(shape)
-    check_linear(g, w2, b2)
-    check_residual(g, w2, residual)
-    h = linear_forward(x, w1, b1, kind, beside=as_table(g))
-    last = {"other": as_table(residual), "dropout_p": dropout_p, "seed": seed}
-    y = linear_forward(g, w2, b2, epilogues.RESIDUAL, **last)
-    del g, last
+    h, y = empty((*x.shape[:-1], len(w1))), empty(residual.shape)
+    check_linear(h, w2, b2)
+    check_residual(h, w2, residual)
+    shape, kind = x.shape, _KINDS[approximate][0]
+    r = np.ascontiguousarray(residual, np.float32)
+    x, r, h, y_rows = map(rows_of, (x, r, h, y))
+    for rows in _blocks(len(x)):
+        g = empty(h[rows].shape)
+        gemm(x[rows], w1.T, h[rows], epilogue=epilogues.arguments(kind, b1, beside=g))
+        dropping = {"dropout_p": dropout_p, "seed": seed, "start": y_rows[: rows.start].size}
+        onto_r = epilogues.arguments(epilogues.RESIDUAL, b2, other=r[rows], **dropping)
+        gemm(g, w2.T, y_rows[rows], epilogue=onto_r)
+    del g, r, onto_r, y_rows
 
     def backward(dy, needs, rooms=_NOWHERE):
-        rows = rows_of(drop(dy, dropout_p, seed) if dropout_p else dy)
-        g, first = None, (None, None, None)
-        if any(needs[:3]):
-            g = empty(shape)
-            tables = {"other": as_table(h), "beside": as_table(g)}
-            dh = gemm(rows, w2, epilogue=epilogues.arguments(slope, **tables)).reshape(shape)
-            first = linear_backward(x, w1, dh, needs[:3], rooms[:3])
-        elif needs[3]:
-            g, _ = gelu(h, approximate=approximate)
-        dw2 = product_in(rooms[3], rows.T, rows_of(g)) if needs[3] else None
-        db2 = sum_in(rooms[4], rows) if needs[4] else None
-        return *first, dw2, db2, dy if needs[5] else None
+        into_dropout = rows_of(drop(dy, dropout_p, seed) if dropout_p else dy)
+        dx, gradients = empty(x.shape) if needs[0] else None, [None] * 4
+        for rows in _blocks(len(x)):
+            there = [_more(*pair) for pair in zip(rooms[1:5], gradients)]
+            out = into_dropout[rows]
+            g, dh = _wide_gradient(h[rows], out, w2, approximate, needs)
+            if needs[0]:
+                gemm(dh, w1, dx[rows])
+            gradients = [
+                product_in(there[0], dh.T, x[rows]) if needs[1] else None,
+                sum_in(there[1], dh) if needs[2] else None,
+                product_in(there[2], out.T, g) if needs[3] else None,
+                sum_in(there[3], out) if needs[4] else None,
+            ]
+        dx = dx.reshape(shape) if needs[0] else None
+        return dx, *gradients, dy if needs[5] else None
 
     return y, backward
+
+
+def _wide_gradient(h, dy, w2, approximate, needs):
+    """Of a block of rows g and dh = dy W2 GELU'(h), or None for what nobody needs."""
+    if not any(needs[:3]):
+        return gelu(h, approximate=approximate)[0] if needs[3] else None, None
+    g, kind = empty(h.shape), _KINDS[approximate][1]
+    return g, gemm(dy, w2, epilogue=epilogues.arguments(kind, other=h, beside=g))
+
+
+def _blocks(count):
+    """Blocks of `count` rows, at least one, as equal as can be."""
+    parts = max(-(-count // WIDE_ROWS), 1)
+    return [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
+
+
+def _more(room, so_far):
+    """Where the next block's part of a gradient goes: into the room, then onto the part so far."""
+    return room if so_far is None else Room(so_far, True)

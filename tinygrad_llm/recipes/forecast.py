@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.kernels.buffers import LOGITS
+from tinygrad_llm.kernels.buffers import LOGITS, WIDE_ROWS
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.training.loop import train_step
@@ -98,9 +98,9 @@ def peak_memory(config: GPTConfig, batch_size: int) -> int:
     tokens, width = batch_size * config.n_positions, config.n_embd
     # inputs of norms 2, their outputs 2, q k v 3, attention 1, what enters GELU 4
     saved = config.n_layer * 12 * width
-    ends = (4 + 8) * width  # 8: one layer's GELU and its gradient
+    wide = 8 * width * min(tokens, WIDE_ROWS)  # GELU and its gradient, for a block of tokens
     logits = block_size(tokens, config.vocab_size)
-    floats = 4 * num_parameters(config) + tokens * (saved + ends) + logits
+    floats = 4 * num_parameters(config) + tokens * (saved + 4 * width) + wide + logits
     return resident_memory() + FLOAT * floats
 
 
