@@ -6,7 +6,7 @@ It goes through long inputs in blocks of rows, so that nothing else as wide is e
 import numpy as np
 
 from tinygrad_llm.checks import check_choice, check_linear, check_residual
-from tinygrad_llm.kernels import epilogues
+from tinygrad_llm.kernels import again, epilogues
 from tinygrad_llm.kernels.activations import gelu
 from tinygrad_llm.kernels.buffers import WIDE_ROWS, Room, empty
 from tinygrad_llm.kernels.gemm import gemm
@@ -32,7 +32,7 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
     check_linear(h, w2, b2)
     check_residual(h, w2, residual)
     shape, kind = x.shape, _KINDS[approximate][0]
-    r = np.ascontiguousarray(residual, np.float32)
+    saved_x, r = again.saved(x), np.ascontiguousarray(residual, np.float32)
     x, r, h, y_rows = map(rows_of, (x, r, h, y))
     for rows in _blocks(len(x)):
         g = empty(h[rows].shape)
@@ -40,24 +40,24 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
         dropping = {"dropout_p": dropout_p, "seed": seed, "start": y_rows[: rows.start].size}
         onto_r = epilogues.arguments(epilogues.RESIDUAL, b2, other=r[rows], **dropping)
         gemm(g, w2.T, y_rows[rows], epilogue=onto_r)
-    del g, r, onto_r, y_rows
+    del x, g, r, onto_r, y_rows
 
     def backward(dy, needs, rooms=_NOWHERE):
         into_dropout = rows_of(drop(dy, dropout_p, seed) if dropout_p else dy)
-        dx, gradients = empty(x.shape) if needs[0] else None, [None] * 4
-        for rows in _blocks(len(x)):
+        x = rows_of(saved_x()) if needs[1] else None
+        dx, gradients = empty(shape) if needs[0] else None, [None] * 4
+        for rows in _blocks(len(h)):
             there = [_more(*pair) for pair in zip(rooms[1:5], gradients)]
             out = into_dropout[rows]
             g, dh = _wide_gradient(h[rows], out, w2, approximate, needs)
             if needs[0]:
-                gemm(dh, w1, dx[rows])
+                gemm(dh, w1, rows_of(dx)[rows])
             gradients = [
                 product_in(there[0], dh.T, x[rows]) if needs[1] else None,
                 sum_in(there[1], dh) if needs[2] else None,
                 product_in(there[2], out.T, g) if needs[3] else None,
                 sum_in(there[3], out) if needs[4] else None,
             ]
-        dx = dx.reshape(shape) if needs[0] else None
         return dx, *gradients, dy if needs[5] else None
 
     return y, backward

@@ -6,7 +6,7 @@ import numpy as np
 from numpy import float32
 
 from tinygrad_llm.checks import check_linear, check_matmul, check_residual
-from tinygrad_llm.kernels import epilogues
+from tinygrad_llm.kernels import again, epilogues
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.gemm import gemm, products
 from tinygrad_llm.kernels.parallel import Worker, as_table, run, share, table, threads_for
@@ -52,10 +52,11 @@ def linear(x, weight, bias, /):
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    y = linear_forward(x, weight, bias)
+    y, saved_x = linear_forward(x, weight, bias), again.saved(x)
+    del x
 
     def backward(dy, needs, rooms=_NOWHERE):
-        return linear_backward(x, weight, dy, needs, rooms)
+        return linear_backward(saved_x, weight, dy, needs, rooms)
 
     return y, backward
 
@@ -72,10 +73,12 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
         dropout_p=dropout_p,
         seed=seed,
     )
+    saved_x = again.saved(x)
+    del x
 
     def backward(dy, needs, rooms=(*_NOWHERE, None)):
         dh = drop(dy, dropout_p, seed) if dropout_p else dy
-        return *linear_backward(x, weight, dh, needs, rooms), dy if needs[3] else None
+        return *linear_backward(saved_x, weight, dh, needs, rooms), dy if needs[3] else None
 
     return y, backward
 
@@ -91,12 +94,12 @@ def linear_forward(x, weight, bias, kind=epilogues.PLAIN, **more):
     return y.reshape(*x.shape[:-1], len(weight))
 
 
-def linear_backward(x, weight, dy, needs, rooms):
+def linear_backward(saved_x, weight, dy, needs, rooms):
     """dx, dW and db; the last two in the arrays of their rooms where there are some."""
     dy_rows = rows_of(dy)
     return (
-        gemm(dy_rows, weight).reshape(x.shape) if needs[0] else None,
-        product_in(rooms[1], dy_rows.T, rows_of(x)) if needs[1] else None,
+        gemm(dy_rows, weight).reshape(*dy.shape[:-1], weight.shape[1]) if needs[0] else None,
+        product_in(rooms[1], dy_rows.T, rows_of(saved_x())) if needs[1] else None,
         sum_in(rooms[2], dy_rows) if needs[2] else None,
     )
 

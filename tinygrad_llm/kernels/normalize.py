@@ -12,6 +12,7 @@ from numba import njit
 from numpy import float32, float64
 
 from tinygrad_llm.checks import check_norm
+from tinygrad_llm.kernels import again
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import (
@@ -80,10 +81,17 @@ def rms_norm(x, weight, /, *, eps=1e-6):
 
 
 def _norm(x, weight, bias, eps, centred):
-    shape, x, weight = x.shape, as_table(x), as_line(weight)
-    y, statistics = empty(shape), np.empty((len(x), 2), np.float32)
-    threads, eps = threads_for(x.size), np.full(1, eps, np.float32)
-    run(_norm_forward, threads, centred, x, weight, as_line(bias), eps, statistics, as_table(y))
+    shape, x, weight, bias = x.shape, as_table(x), as_line(weight), as_line(bias)
+    statistics, eps = np.empty((len(x), 2), np.float32), np.full(1, eps, np.float32)
+    threads = threads_for(x.size)
+
+    def forward():
+        y = empty(shape)
+        run(_norm_forward, threads, centred, x, weight, bias, eps, statistics, as_table(y))
+        return y
+
+    y = forward()
+    again.can_make(y, forward)
 
     def backward(dy):
         dx = empty(shape)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.kernels.again import LARGE
 from tinygrad_llm.kernels.buffers import LOGITS, WIDE_ROWS
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.recipes.settings import Settings
@@ -96,8 +97,8 @@ def peak_memory(config: GPTConfig, batch_size: int) -> int:
     and behind the last one the logits of a block of tokens, which become their gradient in place.
     """
     tokens, width = batch_size * config.n_positions, config.n_embd
-    # inputs of norms 2, their outputs 2, q k v 3, attention 1, what enters GELU 4
-    saved = config.n_layer * 12 * width
+    # inputs of norms 2, their outputs 2 unless large, q k v 3, attention 1, what enters GELU 4
+    saved = config.n_layer * (10 if tokens * width >= LARGE else 12) * width
     wide = 8 * width * min(tokens, WIDE_ROWS)  # GELU and its gradient, for a block of tokens
     logits = block_size(tokens, config.vocab_size)
     floats = 4 * num_parameters(config) + tokens * (saved + 4 * width) + wide + logits
