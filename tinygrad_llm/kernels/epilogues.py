@@ -1,7 +1,6 @@
 """What a matrix product does to each finished part of its result, while it is in the nearest cache.
 
-Plain: c + bias. GELU: the same, and its GELU beside it. Residual: r + dropout(c + bias). Slope: c
-times the slope of GELU at h, and GELU(h) beside it.
+Plain: c + bias. GELU: the same, and its GELU beside it. Residual: r + dropout(c + bias).
 """
 
 from typing import NamedTuple
@@ -12,17 +11,12 @@ from numpy import float32, int64, uint32
 
 from tinygrad_llm.kernels.compiling import FASTMATH, INNER
 from tinygrad_llm.kernels.parallel import address, line, size, stride
-from tinygrad_llm.kernels.polynomials import (
-    gelu,
-    gelu_and_slope,
-    gelu_tanh,
-    gelu_tanh_and_slope,
-)
+from tinygrad_llm.kernels.polynomials import gelu, gelu_tanh
 from tinygrad_llm.kernels.selection import hash_settings, keeps
 from tinygrad_llm.kernels.simd import COLUMNS, FLOAT_BYTES, pointer
 from tinygrad_llm.kernels.vectors import load, spread, store
 
-PLAIN, GELU, GELU_TANH, RESIDUAL, SLOPE, SLOPE_TANH = range(6)
+PLAIN, GELU, GELU_TANH, RESIDUAL = range(4)
 _ZERO = float32(0)
 NO_ROWS = np.zeros((0, 0), np.float32)
 _NO_BIAS = np.zeros(0, np.float32)
@@ -35,10 +29,8 @@ class Epilogue(NamedTuple):
 
     kind: int
     bias: int  # 0 for none
-    other: int  # what is read, row by row as c: r, or h
+    other: int  # GELU: where y goes; residual: r
     other_stride: int  # bytes from row to row
-    beside: int  # where GELU's result goes
-    beside_stride: int
     width: int  # columns of c
     dropping: bool
     first: np.uint32
@@ -48,33 +40,29 @@ class Epilogue(NamedTuple):
     keep_scale: np.float32
 
 
-def arguments(
-    kind=PLAIN, bias=None, other=NO_ROWS, beside=NO_ROWS, dropout_p=0.0, seed=0, start=0
-):
-    """The five arguments of a worker from which `epilogue_of` makes an Epilogue."""
+def arguments(kind=PLAIN, bias=None, other=NO_ROWS, dropout_p=0.0, seed=0, start=0):
+    """The four arguments of a worker from which `epilogue_of` makes an Epilogue."""
     bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias, np.float32)
     if dropout_p == 0:
-        return _SETTINGS[kind], _ONE, bias, other, beside
+        return _SETTINGS[kind], _ONE, bias, other
     settings = np.array([kind, True, *hash_settings(dropout_p, seed), start], np.int64)
-    return settings, np.array([1 / (1 - dropout_p)], np.float32), bias, other, beside
+    return settings, np.array([1 / (1 - dropout_p)], np.float32), bias, other
 
 
-_SETTINGS = [np.array([kind, False, 0, 0, 0, 0], np.int64) for kind in range(6)]
+_SETTINGS = [np.array([kind, False, 0, 0, 0, 0], np.int64) for kind in range(4)]
 _ONE = np.ones(1, np.float32)
 NOTHING = arguments()
 
 
 @njit(**INNER)
 def epilogue_of(arguments, i, width):
-    """The Epilogue from the five arguments of a worker from the i-th on."""
+    """The Epilogue from the four arguments of a worker from the i-th on."""
     settings, scale = line(arguments, i, int64), line(arguments, i + 1, float32)
     return Epilogue(
         settings[0],
         address(arguments, i + 2) if size(arguments, i + 2, 0) else 0,
         address(arguments, i + 3),
         stride(arguments, i + 3, 0),
-        address(arguments, i + 4),
-        stride(arguments, i + 4, 0),
         width,
         settings[1] != 0,
         uint32(settings[2]),
@@ -102,27 +90,17 @@ def finish(place, row_bytes, rows, columns, epilogue, i, j):
 def _finish_vectors(place, row_bytes, rows, epilogue, i, j):
     shift = load(epilogue.bias + j * FLOAT_BYTES) if epilogue.bias else spread(_ZERO)
     other = epilogue.other + i * epilogue.other_stride + j * FLOAT_BYTES
-    beside = epilogue.beside + i * epilogue.beside_stride + j * FLOAT_BYTES
     for _ in range(rows):
         x = load(place) + shift
         if epilogue.kind == GELU:
-            store(gelu(x), beside)
+            store(gelu(x), other)
         elif epilogue.kind == GELU_TANH:
-            store(gelu_tanh(x), beside)
+            store(gelu_tanh(x), other)
         elif epilogue.kind == RESIDUAL:
             x = load(other) + x
-        elif epilogue.kind == SLOPE:
-            value, slope = gelu_and_slope(load(other))
-            store(value, beside)
-            x = x * slope
-        elif epilogue.kind == SLOPE_TANH:
-            value, slope = gelu_tanh_and_slope(load(other))
-            store(value, beside)
-            x = x * slope
         store(x, place)
         place += row_bytes
         other += epilogue.other_stride
-        beside += epilogue.beside_stride
 
 
 @njit(fastmath=FASTMATH, **INNER)
@@ -134,20 +112,13 @@ def _finish_numbers(place, row_bytes, rows, columns, epilogue, i, j):
             for c in range(columns):
                 row[c] += shift[c]
         other = pointer(epilogue.other + r * epilogue.other_stride + j * FLOAT_BYTES)
-        beside = pointer(epilogue.beside + r * epilogue.beside_stride + j * FLOAT_BYTES)
         for c in range(columns):
             if epilogue.kind == GELU:
-                beside[c] = gelu(row[c])
+                other[c] = gelu(row[c])
             elif epilogue.kind == GELU_TANH:
-                beside[c] = gelu_tanh(row[c])
+                other[c] = gelu_tanh(row[c])
             elif epilogue.kind == RESIDUAL:
                 row[c] = other[c] + _dropped(row[c], epilogue, r * epilogue.width + j + c)
-            elif epilogue.kind == SLOPE:
-                beside[c], slope = gelu_and_slope(other[c])
-                row[c] *= slope
-            elif epilogue.kind == SLOPE_TANH:
-                beside[c], slope = gelu_tanh_and_slope(other[c])
-                row[c] *= slope
 
 
 @njit(**INNER)

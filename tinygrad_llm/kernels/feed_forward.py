@@ -7,18 +7,14 @@ import numpy as np
 
 from tinygrad_llm.checks import check_choice, check_linear, check_residual
 from tinygrad_llm.kernels import again, epilogues
-from tinygrad_llm.kernels.activations import gelu
+from tinygrad_llm.kernels.activations import gelu, gelu_again
 from tinygrad_llm.kernels.buffers import WIDE_ROWS, Room, empty
 from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in, rows_of, sum_in
 from tinygrad_llm.kernels.selection import drop
 
 _NOWHERE = (None,) * 6
-# What the two products of the wide layer do to their results, forward and backward.
-_KINDS = {
-    "none": (epilogues.GELU, epilogues.SLOPE),
-    "tanh": (epilogues.GELU_TANH, epilogues.SLOPE_TANH),
-}
+_KINDS = {"none": epilogues.GELU, "tanh": epilogues.GELU_TANH}
 
 
 def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_p=0.0, seed=0):
@@ -31,16 +27,16 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
     h, y = empty((*x.shape[:-1], len(w1))), empty(residual.shape)
     check_linear(h, w2, b2)
     check_residual(h, w2, residual)
-    shape, kind = x.shape, _KINDS[approximate][0]
+    shape, kind = x.shape, _KINDS[approximate]
     saved_x, r = again.saved(x), np.ascontiguousarray(residual, np.float32)
     x, r, h, y_rows = map(rows_of, (x, r, h, y))
     for rows in _blocks(len(x)):
         g = empty(h[rows].shape)
-        gemm(x[rows], w1.T, h[rows], epilogue=epilogues.arguments(kind, b1, beside=g))
+        gemm(x[rows], w1.T, h[rows], epilogue=epilogues.arguments(kind, b1, g))
         dropping = {"dropout_p": dropout_p, "seed": seed, "start": y_rows[: rows.start].size}
-        onto_r = epilogues.arguments(epilogues.RESIDUAL, b2, other=r[rows], **dropping)
-        gemm(g, w2.T, y_rows[rows], epilogue=onto_r)
-    del x, g, r, onto_r, y_rows
+        onto = epilogues.arguments(epilogues.RESIDUAL, b2, r[rows], **dropping)
+        gemm(g, w2.T, y_rows[rows], epilogue=onto)
+    del x, g, r, onto, y_rows
 
     def backward(dy, needs, rooms=_NOWHERE):
         into_dropout = rows_of(drop(dy, dropout_p, seed) if dropout_p else dy)
@@ -65,10 +61,9 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
 
 def _wide_gradient(h, dy, w2, approximate, needs):
     """Of a block of rows g and dh = dy W2 GELU'(h), or None for what nobody needs."""
-    if not any(needs[:3]):
-        return gelu(h, approximate=approximate)[0] if needs[3] else None, None
-    g, kind = empty(h.shape), _KINDS[approximate][1]
-    return g, gemm(dy, w2, epilogue=epilogues.arguments(kind, other=h, beside=g))
+    if any(needs[:3]):
+        return gelu_again(h, gemm(dy, w2), approximate)
+    return gelu(h, approximate=approximate)[0] if needs[3] else None, None
 
 
 def _blocks(count):

@@ -52,7 +52,8 @@ def linear(x, weight, bias, /):
 
     x (..., K), weight (N, K), bias (N,) or None, y (..., N).
     """
-    y, saved_x = linear_forward(x, weight, bias), again.saved(x)
+    y = linear_forward(x, weight, bias, epilogues.arguments(epilogues.PLAIN, bias))
+    saved_x = again.saved(x)
     del x
 
     def backward(dy, needs, rooms=_NOWHERE):
@@ -64,15 +65,8 @@ def linear(x, weight, bias, /):
 def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
     """y = r + dropout(x W^T + b);   dr = dy, the rest as in dropout and linear."""
     check_residual(x, weight, residual)
-    y = linear_forward(
-        x,
-        weight,
-        bias,
-        epilogues.RESIDUAL,
-        other=as_table(residual),
-        dropout_p=dropout_p,
-        seed=seed,
-    )
+    onto = epilogues.arguments(epilogues.RESIDUAL, bias, as_table(residual), dropout_p, seed)
+    y = linear_forward(x, weight, bias, onto)
     saved_x = again.saved(x)
     del x
 
@@ -86,10 +80,9 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
 _NOWHERE = (None, None, None)
 
 
-def linear_forward(x, weight, bias, kind=epilogues.PLAIN, **more):
-    """x W^T + b, and what the epilogue of that kind (epilogues.py) makes of it and of `more`."""
+def linear_forward(x, weight, bias, epilogue):
+    """x W^T + b, which the epilogue adds."""
     check_linear(x, weight, bias)
-    epilogue = epilogues.arguments(kind, bias, **more)
     y = gemm(rows_of(x), weight.T, epilogue=epilogue)
     return y.reshape(*x.shape[:-1], len(weight))
 
