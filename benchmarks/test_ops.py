@@ -44,6 +44,11 @@ CASES = {
         (ROWS, normal(4 * D, D), normal(4 * D), normal(D, 4 * D), normal(D), ROWS),
         {"approximate": "tanh"},
     ),
+    "swiglu": (
+        (ROWS, normal(4 * D, D), None, normal(4 * D, D) + 1, None, normal(D, 4 * D), None, ROWS),
+        {},
+    ),
+    "rotary": ((HEADS,), {"cos": normal(T, D // 8), "sin": normal(T, D // 8)}),
     "linear_residual": ((ROWS, normal(D, D), normal(D), ROWS), {}),
     "split_heads": ((normal(B, T, 3 * D),), {"heads": (4, 4, 4)}),
     "join_heads": ((HEADS,), {}),

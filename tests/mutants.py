@@ -94,6 +94,12 @@ MUTANTS = {
     "matmul: result transposed": spoil("matmul", 1, lambda g, x, dy: g.T, SQUARE, SQUARE.T * 2),
     "linear: dW transposed, another shape": spoil("linear", 1, lambda g, x, dy: g.T, X, X, None),
     "linear: bias from one row": spoil("linear", 2, lambda g, x, dy: dy[0], X, SQUARE, ROW),
+    "swiglu: gate and value exchanged": spoil(
+        "swiglu",
+        1,
+        lambda g, x, dy: x[3] * g / x[1],
+        *(X, SQUARE, None, SQUARE.T + 1, None, SQUARE, None, X),
+    ),
     "sum: an axis short": spoil("sum", 0, lambda g, x, dy: g[0], X),
     "mean: 1/n missing": spoil("mean", 0, lambda g, x, dy: g * x[0].size, X),
     "var: n for n - 1": spoil("var", 0, lambda g, x, dy: g * 11 / 12, X),

@@ -229,6 +229,13 @@ def feed_forward(rng, shape):
     return sample(x, w1, b1, w2, b2, r, approximate=approximate, **residual.settings)
 
 
+def swiglu(rng, shape):
+    x, w_gate, b_gate = linear(rng, shape).operands
+    w_up, b_up = values(rng, w_gate.shape), None if b_gate is None else values(rng, b_gate.shape)
+    rest = linear_residual(rng, (*x.shape[:-1], len(w_gate))).operands[1:]
+    return sample(x, w_gate, b_gate, w_up, b_up, *rest)
+
+
 def softmax(rng, shape):
     shape = shape or (3,)
     return sample(np.asarray(values(rng, shape) * 3), axis=an_axis(rng, shape))
@@ -335,6 +342,7 @@ MAKERS = {
     "linear": linear,
     "feed_forward": feed_forward,
     "linear_residual": linear_residual,
+    "swiglu": swiglu,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "scaled_dot_product_attention": attention,

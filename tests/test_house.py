@@ -105,9 +105,10 @@ def test_kernels_is_the_switch_even_after_kernels_were_loaded():
     code = (
         "import tinygrad_llm, numpy as np; from tinygrad_llm import kernels, Tensor\n"
         "with kernels(): Tensor([[1.0]]) @ Tensor([[1.0]])\n"
-        "from tinygrad_llm import kernels as again; print(again is kernels, callable(again))"
+        "from tinygrad_llm import kernels as again; print(again is kernels, callable(again))\n"
+        "import tinygrad_llm.kernels.simd as s; print(s is kernels.simd)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert done.stdout.split() == ["True", "True"]
+    assert done.stdout.split() == ["True"] * 3

@@ -73,6 +73,20 @@ def feed_forward(kind):
             yield operands, normal((2000, 90), 8), {"approximate": approximate}
 
 
+def swiglu(kind):
+    w_up, w_down = normal((70, 130), 6) / 4, normal((90, 70), 7) / 4
+    for (x, w_gate, bias), _ in linear(kind):
+        operands = [x, w_gate, bias, w_up, None, w_down, None, normal((2000, 90), 8)]
+        yield operands, normal((2000, 90), 9)
+
+
+def rotary(kind):
+    angles = np.random.default_rng(4).random((70, 16)).astype(np.float32) * 7
+    x, settings = normal((2, 3, 70, 32), 1), {"cos": np.cos(angles), "sin": np.sin(angles)}
+    for value in [1, *VALUES.get(kind, [])]:
+        yield [put(x, value)], normal(x.shape, 2), settings
+
+
 def linear_residual(kind):
     dropping = {"dropout_p": 0.3, "seed": 7}
     for settings in [{}, dropping] if kind in ("ordinary", "bias") else [{}]:
@@ -161,6 +175,8 @@ CASES = {  # the op's operands, and the kinds of numbers that it admits
     "matmul": (matmul, "ordinary vectors huge NaN infinite"),
     "linear": (linear, "ordinary bias huge NaN infinite"),
     "feed_forward": (feed_forward, "ordinary bias huge NaN"),
+    "swiglu": (swiglu, "ordinary bias huge NaN"),
+    "rotary": (rotary, "ordinary huge NaN infinite"),
     "linear_residual": (linear_residual, "ordinary bias huge NaN infinite"),
     "softmax": (softmax, "ordinary masked huge NaN"),
     "log_softmax": (softmax, "ordinary masked huge NaN"),

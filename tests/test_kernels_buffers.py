@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.kernels import buffers
-from tinygrad_llm.kernels.buffers import ALIGNMENT, empty
+from tinygrad_llm.kernels.buffers import ALIGNMENT, empty, int64_line
 
 SIZE = 100_000  # numbers
 
@@ -43,6 +43,25 @@ def test_memory_a_little_larger_serves_and_memory_far_larger_does_not():
     del kept
     assert place(empty((SIZE // 2,))) != before
     assert place(empty((SIZE,))) == before
+
+
+def test_a_little_more_or_less_is_the_same_memory():
+    first = empty((SIZE,))
+    before = place(first)
+    del first
+    for size in (SIZE + 1, SIZE - SIZE // 100, SIZE):
+        assert place(empty((size, 1))) == before
+    for size in (5000, 98_304, 98_305, 2**20 - 1):
+        assert size <= buffers._rounded(size) <= size * 9 / 8
+
+
+def test_integers_of_any_kind_become_int64_in_memory_that_is_used_again():
+    ids = np.arange(2 * SIZE, dtype=np.uint16).reshape(-1, 100)[:, ::2]
+    first = int64_line(ids)
+    before = place(first)
+    assert first.dtype == np.int64 and np.array_equal(first, ids.reshape(-1))
+    del first
+    assert place(int64_line(ids)) == before
 
 
 def test_a_view_keeps_the_memory():

@@ -79,6 +79,11 @@ def feed_forward(x, w1, b1, w2, b2, residual, approximate="none", **settings):
     return linear_residual(g, w2, b2, residual, **settings)
 
 
+def swiglu(x, w_gate, b_gate, w_up, b_up, w_down, b_down, residual):
+    m = F.silu(F.linear(x, w_gate, b_gate)) * F.linear(x, w_up, b_up)
+    return residual + F.linear(m, w_down, b_down)
+
+
 def attention(q, k, v, mask=None, is_causal=False, dropout_p=0.0, seed=0, scale=None):
     groups, (t, s) = q.shape[1] // k.shape[1], (q.shape[2], k.shape[2])
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
@@ -138,6 +143,7 @@ TORCH = {
     "gelu": F.gelu,
     "linear": F.linear,
     "feed_forward": feed_forward,
+    "swiglu": swiglu,
     "linear_residual": linear_residual,
     "mse_loss": F.mse_loss,
     "sum": reduce(torch.sum),

@@ -1,11 +1,11 @@
 """The public names. The README has the map of the house; every formula is in `ops`."""
 
 import importlib
+from types import ModuleType
 from typing import Any
 
-# Loaded first, so that the name `kernels` is then that of the switch, not of the room.
-from tinygrad_llm import kernels as _compiled  # noqa: F401
-from tinygrad_llm.twins import kernels, reference  # noqa: F401
+from tinygrad_llm import kernels, twins
+from tinygrad_llm.twins import reference  # noqa: F401
 
 _HOMES = {  # each is loaded when its name is first used
     "BPETokenizer": "text",
@@ -21,6 +21,15 @@ _HOMES = {  # each is loaded when its name is first used
 }
 __version__ = "0.1.0"
 __all__ = sorted([*_HOMES, "kernels", "reference"])
+
+
+class _Switch(ModuleType):
+    """The room of the compiled operations, and `with kernels():` which chooses them."""
+
+    __call__ = staticmethod(twins.kernels)
+
+
+kernels.__class__ = _Switch
 
 
 def __getattr__(name: str) -> Any:

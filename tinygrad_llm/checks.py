@@ -68,6 +68,13 @@ def check_residual(x, weight, residual):
                          "the weight's rows")
 
 
+def check_gate(w_gate, w_up):
+    """Raise where the gate has not the shape of what passes through it."""
+    if w_gate.shape != w_up.shape:
+        raise ValueError(f"swiglu: a gate of shape {w_gate.shape} does not fit w_up {w_up.shape}; "
+                         "both are (F, D)")
+
+
 def check_norm(name, x, weight, bias):
     """Raise where x's rows and the parameters differ in length, or have none."""
     check_floats(name, x)
@@ -84,12 +91,12 @@ def check_targets(shape, targets, ignore_index, reduction):
         raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of "
                          f"{shape}, which have one more axis, the vocabulary")
     check_choice("cross_entropy", "reduction", reduction, ("mean", "sum"))
-    counts = targets.reshape(-1) != ignore_index
-    check_ids(targets.reshape(-1)[counts], shape[-1], "cross_entropy")
+    counts = targets != ignore_index
+    check_ids(targets[counts], shape[-1], "cross_entropy")
     if reduction == "mean" and not counts.any():
         raise ValueError(f"cross_entropy: none of {targets.size} targets counts (ignore_index "
                          f"{ignore_index}), so there is no mean; drop the batch or use 'sum'")
-    return counts
+    return counts.reshape(-1)
 
 
 def check_attention(q, k, v, mask, dropout_p):
@@ -104,6 +111,15 @@ def check_attention(q, k, v, mask, dropout_p):
                          "and width must be equal, the query heads a multiple of the key heads")
     if mask is not None:
         _check_mask(mask, (*q.shape[:3], k.shape[2]))
+
+
+def check_rotary(x, cos, sin):
+    """Raise where x (..., T, D) and the tables (T, D/2) do not fit, or D is odd."""
+    check_floats("rotary", x)
+    half = (*x.shape[-2:-1], x.shape[-1] // 2) if x.ndim >= 2 else None
+    if half is None or x.shape[-1] % 2 or np.shape(cos) != half or np.shape(sin) != half:
+        raise ValueError(f"rotary: x of shape {x.shape} does not fit cos {np.shape(cos)} and sin "
+                         f"{np.shape(sin)}; x (..., T, D) needs both (T, D/2), D even")
 
 
 def check_heads(x, heads):

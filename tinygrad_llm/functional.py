@@ -27,7 +27,7 @@ matmul, softmax, log_softmax = map(_lifted.get, ("matmul", "softmax", "log_softm
 mse_loss = _lifted["mse_loss"]
 scaled_dot_product_attention = _lifted["scaled_dot_product_attention"]
 split_heads, join_heads = _lifted["split_heads"], _lifted["join_heads"]
-rotary = _lifted["rotary"]
+rotary, swiglu = _lifted["rotary"], _lifted["swiglu"]
 
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0, **unknown: Any) -> Tensor:

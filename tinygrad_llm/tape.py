@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_llm import twins
-from tinygrad_llm.kernels.buffers import Room
+from tinygrad_llm.kernels.buffers import Room, empty
 from tinygrad_llm.ops import elementwise
 
 if TYPE_CHECKING:
@@ -284,5 +284,7 @@ def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if gradient.shape == shape:
         return gradient
     extra = gradient.ndim - len(shape)
-    repeated = [i + extra for i, n in enumerate(shape) if n == 1]
-    return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)
+    kept = *[1] * extra, *shape
+    axes = tuple(i for i, n in enumerate(kept) if n == 1)
+    out = empty(kept) if gradient.dtype == np.float32 else None
+    return np.sum(gradient, axes, keepdims=True, out=out).reshape(shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tinygrad_llm.cli.options import add_command
+from tinygrad_llm.cli.options import add_command, announce_compiling
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -20,6 +20,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     from tinygrad_llm.recipes.doctor import examine
 
+    announce_compiling()
     report = examine()
     for name, value in report.facts.items():
         print(f"{name:<18} {value}")

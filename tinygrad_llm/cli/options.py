@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from tinygrad_llm.errors import InputError
 
@@ -33,10 +34,22 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_threads(args: argparse.Namespace) -> None:
-    """Bring BLAS and Numba to the wanted number of threads."""
+    """Bring BLAS and Numba to the wanted number of threads, and say so if kernels compile."""
     from tinygrad_llm.kernels.threads import set_num_threads
 
     if args.threads is not None:
         if args.threads < 1:
             raise InputError(f"--threads {args.threads}: at least one thread is needed")
         set_num_threads(args.threads)
+    announce_compiling()
+
+
+def announce_compiling() -> None:
+    """From here on, the first kernel that is not in the cache brings a line on standard error."""
+    from tinygrad_llm.kernels.compiling import tell_before_compiling
+
+    tell_before_compiling(_say_compiling)
+
+
+def _say_compiling() -> None:
+    print("compiling kernels, which takes up to half a minute and is kept ...", file=sys.stderr)

@@ -49,7 +49,7 @@ def scaled_dot_product_attention(
     )
     scales = np.array([scale, 1 / (1 - dropout_p)], np.float32)
     mask = _NO_MASK if mask is None else np.broadcast_to(mask, (b, h, t, s))
-    y, statistics = _heads_inside(q.shape), np.empty((b, h, t, 2), np.float32)
+    y, statistics = _heads_inside(q.shape), empty((b, h, t, 2))
     inputs = sizes, scales, q, k, v, mask, y, statistics
     threads = threads_for(q.size * s // _CHEAP)
     run(
@@ -86,7 +86,9 @@ def split_heads(x, /, *, heads):
     def backward(dys):
         joined = _joined(dys, shape)
         if joined is None:
-            joined = np.concatenate(dys, axis=1).swapaxes(1, 2).reshape(shape)
+            joined = empty((b, t, sum(heads), width // sum(heads)))
+            np.concatenate(dys, axis=1, out=joined.swapaxes(1, 2))
+            joined = joined.reshape(shape)
         return (joined,)
 
     ends = list(itertools.accumulate(heads))

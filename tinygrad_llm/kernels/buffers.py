@@ -50,6 +50,7 @@ def empty(shape):
     size = math.prod(shape)
     if size * 4 < _WORTH_KEEPING:
         return np.empty(shape, np.float32)
+    size = _rounded(size)
     block = _idle(size)
     if block is None:
         _release()
@@ -68,6 +69,21 @@ def _idle(size):
             if not _in_use(block):
                 return block
     return None
+
+
+def int64_line(x):
+    """The integers x as int64 (N,) without gaps, copied into such memory."""
+    copy = empty((2 * x.size,)).view(np.int64)
+    np.copyto(copy.reshape(x.shape), x, casting="unsafe")
+    return copy
+
+
+def _rounded(size):
+    """The size and up to an eighth more, so that steps whose sizes vary a little, such as the
+    number of masked tokens, find each other's memory. What is not touched is not taken.
+    """
+    unit = 1 << max(size.bit_length() - 4, 0)
+    return -(-size // unit) * unit
 
 
 def _blocks():

@@ -4,12 +4,36 @@ import functools
 import warnings
 
 from numba.core.caching import FunctionCache
+from numba.core.event import Listener, register
 
 # Sums may be reordered into vectors, but NaN and infinity keep their meaning: masks are -inf.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 
 # For functions that compiled code alone calls: without the wrapper for Python, a third faster.
 INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+@functools.cache
+def tell_before_compiling(tell):
+    """Call tell() once in this process, when a kernel is about to be compiled and is not in the
+    cache.
+    """
+    register("numba:run_pass", _First(tell))
+
+
+class _First(Listener):
+    """Numba tells of every pass of its compiler."""
+
+    def __init__(self, tell):
+        self.tell = tell
+
+    def on_start(self, event):
+        tell, self.tell = self.tell, None
+        if tell is not None:
+            tell()
+
+    def on_end(self, event):
+        pass
 
 
 def compile_cached(function, decorator):

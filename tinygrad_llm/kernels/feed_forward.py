@@ -30,7 +30,7 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
     shape, kind = x.shape, _KINDS[approximate]
     saved_x, r = again.saved(x), np.ascontiguousarray(residual, np.float32)
     x, r, h, y_rows = map(rows_of, (x, r, h, y))
-    for rows in _blocks(len(x)):
+    for rows in row_blocks(len(x)):
         g = empty(h[rows].shape)
         gemm(x[rows], w1.T, h[rows], epilogue=epilogues.arguments(kind, b1, g))
         dropping = {"dropout_p": dropout_p, "seed": seed, "start": y_rows[: rows.start].size}
@@ -42,8 +42,8 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
         into_dropout = rows_of(drop(dy, dropout_p, seed) if dropout_p else dy)
         x = rows_of(saved_x()) if needs[1] else None
         dx, gradients = empty(shape) if needs[0] else None, [None] * 4
-        for rows in _blocks(len(h)):
-            there = [_more(*pair) for pair in zip(rooms[1:5], gradients)]
+        for rows in row_blocks(len(h)):
+            there = [more_into(*pair) for pair in zip(rooms[1:5], gradients)]
             out = into_dropout[rows]
             g, dh = _wide_gradient(h[rows], out, w2, approximate, needs)
             if needs[0]:
@@ -66,12 +66,12 @@ def _wide_gradient(h, dy, w2, approximate, needs):
     return gelu(h, approximate=approximate)[0] if needs[3] else None, None
 
 
-def _blocks(count):
+def row_blocks(count):
     """Blocks of `count` rows, at least one, as equal as can be."""
     parts = max(-(-count // WIDE_ROWS), 1)
     return [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
 
-def _more(room, so_far):
+def more_into(room, so_far):
     """Where the next block's part of a gradient goes: into the room, then onto the part so far."""
     return room if so_far is None else Room(so_far, True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy import float32, int64
 
 from tinygrad_llm.checks import check_linear, check_targets
-from tinygrad_llm.kernels.buffers import LOGITS, Room, empty
+from tinygrad_llm.kernels.buffers import LOGITS, Room, empty, int64_line
 from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in
 from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
@@ -28,7 +28,7 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     """
     chosen, divisor = _chosen(logits.shape, targets, ignore_index, reduction)
     shape, rows = logits.shape, as_table(logits)
-    losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
+    losses, statistics = empty((len(rows),)), empty((len(rows), 2))
     threads = threads_for(rows.size)
     run(_forward, threads, rows, chosen, losses, statistics)
 
@@ -50,7 +50,7 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
     shape = *x.shape[:-1], len(weight)
     chosen, divisor = _chosen(shape, targets, ignore_index, reduction)
     rows, blocks = as_table(x), _blocks(len(chosen), len(weight))
-    losses, statistics = np.empty(len(rows), np.float32), np.empty((len(rows), 2), np.float32)
+    losses, statistics = empty((len(rows),)), empty((len(rows), 2))
     room = empty((max((end - first for first, end in blocks), default=0), len(weight)))
     threads, there = threads_for(room.size), None
     for there in blocks:
@@ -85,7 +85,8 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
 def _chosen(shape, targets, ignore_index, reduction):
     """The target of each row of logits of that shape, and what the sum of losses is divided by."""
     counts = check_targets(shape, targets, ignore_index, reduction)
-    chosen = np.where(counts, targets.reshape(-1), _IGNORED).astype(np.int64)
+    chosen = int64_line(targets)
+    chosen[~counts] = _IGNORED
     return chosen, np.count_nonzero(counts) if reduction == "mean" else 1
 
 

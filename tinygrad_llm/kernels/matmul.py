@@ -109,7 +109,7 @@ def product_in(room, a, b):
 
 def sum_in(room, rows):
     """The sum of the rows, likewise. Sums of blocks are summed: that is more exact than one sum."""
-    parts = np.empty((-(-len(rows) // _BLOCK), rows.shape[1]), np.float32)
+    parts = empty((-(-len(rows) // _BLOCK), rows.shape[1]))
     run(_sum_blocks, threads_for(rows.size), as_table(rows), parts)
     sums = parts.sum(axis=0)
     if room is None:

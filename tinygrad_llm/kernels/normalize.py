@@ -82,7 +82,7 @@ def rms_norm(x, weight, /, *, eps=1e-6):
 
 def _norm(x, weight, bias, eps, centred):
     shape, x, weight, bias = x.shape, as_table(x), as_line(weight), as_line(bias)
-    statistics, eps = np.empty((len(x), 2), np.float32), np.full(1, eps, np.float32)
+    statistics, eps = empty((len(x), 2)), np.full(1, eps, np.float32)
     threads = threads_for(x.size)
 
     def forward():

@@ -5,7 +5,7 @@ from numba import njit
 from numpy import float32, int64, uint32
 
 from tinygrad_llm.checks import check_ids, check_probability, check_seed
-from tinygrad_llm.kernels.buffers import empty
+from tinygrad_llm.kernels.buffers import empty, int64_line
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import (
     Worker,
@@ -27,17 +27,18 @@ def embedding(weight, /, *, ids):
     weight (V, D), ids of any integer shape (...), y (..., D).
     """
     check_ids(ids, len(weight), "embedding")
-    flat, shape = np.ascontiguousarray(ids, np.int64).reshape(-1), weight.shape
+    flat, shape = int64_line(ids), weight.shape
 
     def backward(dy, needs, rooms=(None,)):
-        dweight = np.empty(shape, np.float32) if rooms[0] is None else rooms[0].array
+        dweight = empty(shape) if rooms[0] is None else rooms[0].array
         if rooms[0] is None or not rooms[0].add:
             dweight[...] = 0
         run(_scatter, threads_for(dy.size), flat, as_table(dy), dweight)
         return (dweight,)
 
-    y = empty((*ids.shape, shape[1]))
-    return np.take(weight, ids, axis=0, out=y, mode="clip"), backward  # "raise" would copy y
+    y = empty((flat.size, shape[1]))
+    np.take(weight, flat, axis=0, out=y, mode="clip")  # "raise" would copy y
+    return y.reshape(*ids.shape, shape[1]), backward
 
 
 def dropout(x, /, *, p, seed):

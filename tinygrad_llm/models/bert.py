@@ -143,17 +143,23 @@ class Block(Module):
     def __init__(self, config: BertConfig, rng: np.random.Generator):
         width, eps = config.hidden_size, config.layer_norm_eps
         self.attention = MultiHeadAttention(
-            width, config.num_attention_heads, dropout=config.attention_probs_dropout_prob, rng=rng
+            width,
+            config.num_attention_heads,
+            dropout=config.attention_probs_dropout_prob,
+            residual_dropout=config.hidden_dropout_prob,
+            rng=rng,
         )
         self.attention_norm = LayerNorm(width, eps=eps)
         self.intermediate = Linear(width, config.intermediate_size, rng=rng)
         self.output = Linear(config.intermediate_size, width, rng=rng)
         self.output_norm = LayerNorm(width, eps=eps)
-        self.drop = Dropout(config.hidden_dropout_prob, rng=rng)
+        self.dropout, self.rng = config.hidden_dropout_prob, rng
 
     def forward(self, x: Tensor, mask: np.ndarray | None = None) -> Tensor:
-        x = self.attention_norm(x + self.drop(self.attention(x, mask=mask)))
-        return self.output_norm(x + self.drop(self.output(F.gelu(self.intermediate(x)))))
+        x = self.attention_norm(self.attention(x, mask=mask, residual=x))
+        parameters = (p for layer in (self.intermediate, self.output) for p in layer.parameters())
+        wide = F.feed_forward(x, *parameters, x, self.dropout, self.rng, self.training)
+        return self.output_norm(wide)
 
 
 class MaskedLMHead(Module):

@@ -142,6 +142,7 @@ class Block(Module):
             bias=bias,
             qkv_bias=bias and config.qkv_bias,
             dropout=config.dropout,
+            residual_dropout=config.dropout,
             rng=rng,
         )
         self.ln_2 = LayerNorm(width, eps=eps, bias=bias)

@@ -143,17 +143,24 @@ class Block(Module):
         rotate: Callable[[Tensor], Tensor],
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), is_causal=True, rotate=rotate, cache=cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        normed = self.input_layernorm(x)
+        x = self.self_attn(normed, is_causal=True, rotate=rotate, cache=cache, residual=x)
+        return self.mlp(self.post_attention_layernorm(x), residual=x)
 
 
 class SwiGLU(Module):
-    """y = W_down (silu(W_gate x) * W_up x), each position alone. Shazeer 2020, arXiv 2002.05202."""
+    """Each position alone: what W_up makes of it passes as far as W_gate lets it, and W_down brings
+    it back. Shazeer 2020, arXiv 2002.05202.
+    """
 
     def __init__(self, width: int, inner: int, *, bias: bool = False, rng: np.random.Generator):
         self.gate_proj = Linear(width, inner, bias=bias, rng=rng)
         self.up_proj = Linear(width, inner, bias=bias, rng=rng)
         self.down_proj = Linear(inner, width, bias=bias, rng=rng)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+    def forward(self, x: Tensor, *, residual: Tensor) -> Tensor:
+        """residual + W_down (silu(W_gate x) * W_up x), of which backward keeps but the two
+        products.
+        """
+        layers = self.gate_proj, self.up_proj, self.down_proj
+        return F.swiglu(x, *(p for layer in layers for p in (layer.weight, layer.bias)), residual)

@@ -30,8 +30,8 @@ class MultiHeadAttention(Module):
     """H heads look at the sequence in parallel, each in its own width/H dimensions.
 
     width: of x and of the result. kv_heads: key-value heads, each shared by heads/kv_heads query
-    heads. in_proj holds the query, key and value projections one above the other, so that
-    self-attention is one product.
+    heads. dropout: of the weights; residual_dropout: of what is added to a residual. in_proj holds
+    the query, key and value projections one above the other, so that self-attention is one product.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class MultiHeadAttention(Module):
         bias: bool = True,
         qkv_bias: bool | None = None,
         dropout: float = 0.0,
+        residual_dropout: float = 0.0,
         rng: np.random.Generator,
     ):
         if width % heads:
@@ -54,7 +55,7 @@ class MultiHeadAttention(Module):
             width, sum(self.sizes), bias=bias if qkv_bias is None else qkv_bias, rng=rng
         )
         self.out_proj = Linear(width, width, bias=bias, rng=rng)
-        self.dropout, self.rng = dropout, rng
+        self.dropout, self.residual_dropout, self.rng = dropout, residual_dropout, rng
 
     def forward(
         self,
@@ -91,7 +92,7 @@ class MultiHeadAttention(Module):
         y = F.join_heads(y)  # (B, H, T, D/H) -> (B, T, D)
         if residual is None:
             return self.out_proj(y)
-        return self.out_proj.onto(residual, y, self.dropout, self.rng)
+        return self.out_proj.onto(residual, y, self.residual_dropout, self.rng)
 
     def project(self, x: Tensor, memory: Tensor | None = None) -> Sequence[Tensor]:
         """Queries (B, H, T, D/H), keys and values (B, G, S, D/H)."""

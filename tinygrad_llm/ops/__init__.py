@@ -12,6 +12,7 @@ from tinygrad_llm.ops import (
     rotary,
     selection,
     shapes,
+    swiglu,
 )
 
 _NAMES = {
@@ -24,6 +25,7 @@ _NAMES = {
     selection: "where masked_fill embedding dropout",
     matmul: "matmul linear linear_residual",
     feed_forward: "feed_forward",
+    swiglu: "swiglu",
     normalize: "softmax log_softmax layer_norm rms_norm",
     attention: "scaled_dot_product_attention split_heads join_heads",
     rotary: "rotary",

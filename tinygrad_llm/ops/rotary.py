@@ -6,7 +6,7 @@ that transformers reads; the paper's neighbours (x_2i, x_2i+1) are the same up t
 
 import numpy as np
 
-from tinygrad_llm.checks import check_floats
+from tinygrad_llm.checks import check_rotary
 
 
 def rotary(x, /, *, cos, sin):
@@ -15,8 +15,7 @@ def rotary(x, /, *, cos, sin):
     x (..., T, D), cos and sin (T, D/2) of the angles of each place. A turn keeps lengths, and the
     product of two turned vectors depends on the distance of their places alone.
     """
-    check_floats("rotary", x)
-    _check(x, cos, sin)
+    check_rotary(x, cos, sin)
     cos, sin = np.asarray(cos, x.dtype), np.asarray(sin, x.dtype)
 
     def backward(dy):
@@ -28,12 +27,3 @@ def rotary(x, /, *, cos, sin):
 def _turned(x, cos, sin):
     a, b = np.split(x, 2, axis=-1)
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-
-
-def _check(x, cos, sin):
-    half = (*x.shape[-2:-1], x.shape[-1] // 2) if x.ndim >= 2 else None
-    if half is None or x.shape[-1] % 2 or np.shape(cos) != half or np.shape(sin) != half:
-        raise ValueError(
-            f"rotary: x of shape {x.shape} does not fit cos {np.shape(cos)} and sin {np.shape(sin)}"
-            "; x (..., T, D) needs both (T, D/2), D even"
-        )

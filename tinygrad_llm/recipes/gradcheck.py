@@ -69,6 +69,7 @@ CASES = {
         _TENSOR, (5, 4), (5,), (3, 5), (3,), (2, 3, 3), approximate="tanh", dropout_p=0.4, seed=7
     ),
     "linear_residual": _case(_TENSOR, (5, 4), (5,), (2, 3, 5), dropout_p=0.4, seed=7),
+    "swiglu": _case(_TENSOR, (5, 4), (5,), (5, 4), (5,), (3, 5), (3,), (2, 3, 3)),
     "layer_norm": _case(_MATRIX, _ROW, _ROW),
     "rms_norm": _case(_MATRIX, _ROW),
     "scaled_dot_product_attention": _case(_HEADS, _GROUPS, _GROUPS, is_causal=True),

@@ -19,7 +19,7 @@ from tinygrad_llm import twins
 
 _LINEAR = ("linear", "linear_residual", "linear_cross_entropy")
 # Backward's products for each of forward's: dx and dW; attention makes its scores again.
-_PRODUCTS = (*_LINEAR, "matmul", "feed_forward")
+_PRODUCTS = (*_LINEAR, "matmul", "feed_forward", "swiglu")
 _BACKWARD = {**dict.fromkeys(_PRODUCTS, 2), "scaled_dot_product_attention": 2.5}
 
 
@@ -121,6 +121,9 @@ def product_flops(name: str, operands: tuple, settings: dict[str, Any]) -> float
     if name == "feed_forward":
         x, w1, _, w2 = operands[:4]
         return 2 * math.prod(x.shape[:-1]) * (w1.size + w2.size)
+    if name == "swiglu":
+        x, w_gate, w_up, w_down = (operands[i] for i in (0, 1, 3, 5))
+        return 2 * math.prod(x.shape[:-1]) * (w_gate.size + w_up.size + w_down.size)
     if name == "matmul":
         a, b = operands
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

@@ -99,7 +99,7 @@ def pretrain(
         if (folder / checkpoint.FILE).exists():
             restore(run)
         if run.optimizer.steps < settings.loop.steps:
-            reporter.note("compiling what is not compiled yet, and timing a step ...")
+            reporter.note("timing a step ...")
             resolved = dataclasses.replace(settings, model=run.model.config)
             reporter.note(str(forecast(resolved, evaluation_tokens=len(run.validation))))
         try:
