@@ -229,6 +229,20 @@ def test_a_query_that_sees_nan_says_so(place):
         assert np.isnan(y[:, :, mask[:, 20]]).all()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of NaN
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["queries", "keys", "values"])
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "mask"])
+@pytest.mark.parametrize("t", [8, 70, 200])
+def test_nan_behind_a_mask_shows_nowhere_where_the_reference_shows_none(t, causal, place):
+    arrays, mask = [normal((1, 2, t, 16), seed) for seed in range(3)], np.ones((t, t), bool)
+    mask[::3, t // 2] = False
+    arrays[place] = put(arrays[place], NAN, ..., t // 2, slice(None))
+    settings = {"is_causal": True} if causal else {"mask": mask}
+    op, dy = ops.TABLE["scaled_dot_product_attention"], normal((1, 2, t, 16), 4)
+    pairs = zip(*(results(f, arrays, settings, dy) for f in (kernel_of(op), op)), strict=True)
+    assert all(np.isnan(theirs[np.isnan(ours)]).all() for ours, theirs in pairs)
+
+
 def steps_of_adamw(room, dtype, scale):
     """The weights after five steps."""
     state = [normal(5000, 1).astype(dtype), None, np.zeros(5000, dtype), np.zeros(5000, dtype)]

@@ -21,7 +21,8 @@ def scaled_dot_product_attention(
     q (B, H, T, D), k and v (B, G, S, D), H a multiple of G: each key head serves H/G query heads.
     y is shaped like q. mask: bool, True = may attend, broadcast to (B, H, T, S). is_causal: query t
     sees keys s <= t + S - T, so the last query sees all. A query that may see no key gives 0.
-    dropout_p drops entries of W. scale: 1/sqrt(D) unless given.
+    dropout_p drops entries of W. scale: 1/sqrt(D) unless given. What a query may not see counts 0:
+    a NaN there in v reaches it nevertheless, as 0 NaN is NaN, except where a kernel skips the tile.
     """
     check_attention(q, k, v, mask, dropout_p)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
