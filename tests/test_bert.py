@@ -8,7 +8,7 @@ import pytest
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.models.bert import Bert, BertConfig, BertForMaskedLM
-from tinygrad_llm.tensor import no_grad
+from tinygrad_llm.tensor import no_grad, watch
 from tinygrad_llm.training.masking import masked_token
 
 SMALL = BertConfig(
@@ -124,6 +124,19 @@ def test_dropout_is_on_in_training_alone():
     before = model.eval()(IDS).data
     assert (model.train()(IDS).data != before).any()
     np.testing.assert_array_equal(model.eval()(IDS).data, before)
+
+
+def test_attention_and_branches_drop_by_their_own_probabilities():
+    changes = {"attention_probs_dropout_prob": 0.25, "hidden_dropout_prob": 0.5}
+    dropped = {}
+
+    def note(op, operands, settings, outputs):
+        dropped[op.__name__] = settings.get("dropout_p", 0)
+
+    with watch(note):
+        small_model(**changes).train()(np.zeros((1, 4), int))
+    branches = dropped["linear_residual"], dropped["feed_forward"]
+    assert dropped["scaled_dot_product_attention"] == 0.25 and branches == (0.5, 0.5)
 
 
 def test_input_that_does_not_fit_is_refused():

@@ -11,7 +11,7 @@ from tinygrad_llm.inference.decoder import Decoder
 from tinygrad_llm.inference.generate import generate_all
 from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.models.llama import Llama, LlamaConfig
-from tinygrad_llm.tensor import no_grad
+from tinygrad_llm.tensor import no_grad, watch
 
 SMALL = LlamaConfig(
     vocab_size=31,
@@ -118,6 +118,17 @@ def test_dropout_is_on_in_training_alone():
     before = logits(model)
     assert (logits(model.train()) != before).any()
     np.testing.assert_array_equal(logits(model.eval()), before)
+
+
+def test_dropout_is_of_attention_weights_alone():
+    dropped = {}
+
+    def note(op, operands, settings, outputs):
+        dropped[op.__name__] = settings.get("dropout_p", 0)
+
+    with watch(note):
+        logits(small_model(attention_dropout=0.5).train())
+    assert dropped["scaled_dot_product_attention"] == 0.5 and dropped["linear_residual"] == 0
 
 
 def test_a_text_longer_than_the_context_is_an_error():
