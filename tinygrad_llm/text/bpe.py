@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import TextIO
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import gpt2_files
-from tinygrad_llm.text.bpe_training import Pair, Progress, count_pieces, learn_merges
+from tinygrad_llm.text.bpe_training import Pair, Progress
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER
+from tinygrad_llm.text.compiled import Encoder, count_pieces, learn_merges, worthwhile
 from tinygrad_llm.text.contents import Contents, number_special
 from tinygrad_llm.text.patterns import splitter
-from tinygrad_llm.text.streams import texts
+from tinygrad_llm.text.streams import texts, well_formed
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 _MAX_CACHED_PIECES = 1 << 16
@@ -35,10 +36,11 @@ class BPETokenizer(Tokenizer):
         super().__init__(contents)
         ids, tokens = contents.vocabulary, contents.tokens
         self.pattern = contents.pattern
-        self._byte_ids = [ids[bytes([byte])] for byte in range(256)]
+        self._byte_ids = [ids.get(bytes([byte])) for byte in range(256)]
         self._ranks = {pair: rank for rank, pair in enumerate(contents.merges)}
         self._made = [ids[tokens[left] + tokens[right]] for left, right in contents.merges]
         self._cache: dict[str, list[int]] = {}
+        self._encoder = Encoder(contents, self._ranks, self._made)
 
     @classmethod
     def train(
@@ -89,17 +91,28 @@ class BPETokenizer(Tokenizer):
         """From GPT-2's two files; `special_tokens` names those entries that no text may yield."""
         return cls(gpt2_files.read(encoder_json, vocab_bpe, special_tokens))
 
+    def encode_batch(
+        self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
+    ) -> list[list[int]]:
+        """`encode` of each text, on all cores where no special token is allowed."""
+        texts = [well_formed(text) for text in texts]
+        if self._allowed(allowed_special) or not worthwhile(sum(map(len, texts))):
+            return super().encode_batch(texts, allowed_special)
+        return self._encoder.encode_batch([text.encode() for text in texts])
+
     def _encode_ordinary(self, text: str) -> list[int]:
+        if worthwhile(len(text)):
+            return self._encoder.encode([text.encode()])[0].tolist()
         ids: list[int] = []
         known = self._cache
         for piece in splitter(self.pattern)(text):
-            ids += known.get(piece) or self._encode_piece(piece)
+            ids += self._encode_piece(piece) if piece not in known else known[piece]
         return ids
 
     def _encode_piece(self, piece: str) -> list[int]:
         """The ids of one piece, which are remembered if it is short, since words come again."""
-        byte_ids = self._byte_ids
-        ids = merge([byte_ids[byte] for byte in piece.encode()], self._ranks, self._made)
+        ids = [index for byte in piece.encode() if (index := self._byte_ids[byte]) is not None]
+        ids = merge(ids, self._ranks, self._made)
         if len(piece) <= _MAX_CACHED_LENGTH:
             if len(self._cache) >= _MAX_CACHED_PIECES:
                 self._cache.clear()

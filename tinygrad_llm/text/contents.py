@@ -57,6 +57,12 @@ class Contents:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+# Bytes that a vocabulary may lack, as SmolLM's does: in UTF-8 they are control characters, begin a
+# plane without characters, or never occur. Text loses them, as in Hugging Face's tokenizers.
+_SPARE = {bytes([b]) for b in (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC0, 0xC1)}
+_SPARE |= {bytes([b]) for b in (0xF1, 0xF2, *range(0xF5, 0x100))}
+
+
 def number_special(names: Sequence[str], first: int) -> dict[str, int]:
     """Ids for special tokens: `first` for the first of `names`, and so on."""
     if isinstance(names, (str, Set)):
@@ -110,10 +116,10 @@ def _check_special(contents: Contents) -> None:
 
 def _check_bpe(contents: Contents) -> None:
     splitter(contents.pattern)
-    if missing := {bytes([byte]) for byte in range(256)} - contents.vocabulary.keys():
+    if missing := {bytes([byte]) for byte in range(256)} - contents.vocabulary.keys() - _SPARE:
         raise InputError(
-            f"{len(missing)} of the 256 single bytes are no tokens, "
-            f"{min(missing)!r} for one; a byte-level vocabulary needs them all"
+            f"{len(missing)} of the 256 single bytes are no tokens, {min(missing)!r} for one; a "
+            "byte-level vocabulary needs them all, but for control characters"
         )
     tokens, seen = {index: token for token, index in contents.vocabulary.items()}, set()
     for pair in contents.merges:
