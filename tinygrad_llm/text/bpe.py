@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TextIO
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.text import gpt2_files
+from tinygrad_llm.text import gpt2_files, tiktoken_files, tokenizer_json
 from tinygrad_llm.text.bpe_training import Pair, Progress
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER
 from tinygrad_llm.text.compiled import Encoder, count_pieces, learn_merges, worthwhile
 from tinygrad_llm.text.contents import Contents, number_special
-from tinygrad_llm.text.patterns import splitter
+from tinygrad_llm.text.patterns import PATTERNS, splitter
 from tinygrad_llm.text.streams import texts, well_formed
 from tinygrad_llm.text.tokenizer import Tokenizer
 
@@ -37,8 +37,8 @@ class BPETokenizer(Tokenizer):
         ids, tokens = contents.vocabulary, contents.tokens
         self.pattern = contents.pattern
         self._byte_ids = [ids.get(bytes([byte])) for byte in range(256)]
-        self._ranks = {pair: rank for rank, pair in enumerate(contents.merges)}
         self._made = [ids[tokens[left] + tokens[right]] for left, right in contents.merges]
+        self._ranks = ranks_of(contents.merges, self._made if contents.tied else None)
         self._cache: dict[str, list[int]] = {}
         self._encoder = Encoder(contents, self._ranks, self._made)
 
@@ -59,6 +59,7 @@ class BPETokenizer(Tokenizer):
         each on its own) and files (Path). A pair is merged while it occurs `min_frequency` times;
         0, as in Hugging Face's BpeTrainer, merges down to pairs that occur once. Where the text has
         too few pairs, the vocabulary is smaller than asked: `vocab_size` of the result tells.
+        `pattern` is a name in patterns.PATTERNS or a regular expression of the package `regex`.
         `progress(stage, done, total)` is called with ("count", characters read, None) and ("merge",
         merges made, merges wanted).
         """
@@ -82,6 +83,25 @@ class BPETokenizer(Tokenizer):
         return cls(Contents("bpe", vocabulary, special, merges, pattern))
 
     @classmethod
+    def from_file(cls, path: str | Path, *, allow_pattern: bool = False) -> BPETokenizer:
+        """Read the tokenizer.json `path`, or the one in the folder `path`.
+
+        A split pattern that is none of ours is a program of somebody else's: it runs only with
+        `allow_pattern`, and not for long. InputError if the file is missing or malformed.
+        """
+        return cls._of_kind(path, tokenizer_json.read(path, allow_pattern=allow_pattern))
+
+    @classmethod
+    def from_tiktoken(
+        cls, path: str | Path, pattern: str, special_tokens: Mapping[str, int] | None = None
+    ) -> BPETokenizer:
+        """From a rank file of tiktoken: a line for each token, in base64, and its rank.
+
+        Neither the pattern ("cl100k" for GPT-4's) nor the special tokens are in such a file.
+        """
+        return cls(tiktoken_files.read(path, pattern, special_tokens or {}))
+
+    @classmethod
     def from_gpt2(
         cls,
         encoder_json: str | Path,
@@ -96,12 +116,15 @@ class BPETokenizer(Tokenizer):
     ) -> list[list[int]]:
         """`encode` of each text, on all cores where no special token is allowed."""
         texts = [well_formed(text) for text in texts]
-        if self._allowed(allowed_special) or not worthwhile(sum(map(len, texts))):
+        if self._allowed(allowed_special) or not self._compiled(sum(map(len, texts))):
             return super().encode_batch(texts, allowed_special)
         return self._encoder.encode_batch([text.encode() for text in texts])
 
+    def _compiled(self, size: int) -> bool:
+        return self.pattern in PATTERNS and worthwhile(size)
+
     def _encode_ordinary(self, text: str) -> list[int]:
-        if worthwhile(len(text)):
+        if self._compiled(len(text)):
             return self._encoder.encode([text.encode()])[0].tolist()
         ids: list[int] = []
         known = self._cache
@@ -118,6 +141,19 @@ class BPETokenizer(Tokenizer):
                 self._cache.clear()
             self._cache[piece] = ids
         return ids
+
+
+def ranks_of(merges: Sequence[Pair], tied: Sequence[int] | None) -> dict[Pair, int]:
+    """The rank of each merge: its place in the order of learning. Merges that make the same of the
+    ids `tied` have the rank of the first of them.
+    """
+    if tied is None:
+        return {pair: rank for rank, pair in enumerate(merges)}
+    first: dict[int, int] = {}
+    return {
+        pair: first.setdefault(index, rank)
+        for rank, (pair, index) in enumerate(zip(merges, tied, strict=True))
+    }
 
 
 def merge(ids: Sequence[int], ranks: Mapping[Pair, int], made: Sequence[int]) -> list[int]:

@@ -19,7 +19,7 @@ from tinygrad_llm.text import bpe_training as readable
 from tinygrad_llm.text.bpe_training import BYTE_ID, Pair, Progress
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER, spell
 from tinygrad_llm.text.contents import Contents
-from tinygrad_llm.text.patterns import splitter
+from tinygrad_llm.text.patterns import PATTERNS, splitter
 from tinygrad_llm.text.streams import well_formed
 from tinygrad_llm.text.unicode_classes import unicode_classes
 
@@ -95,7 +95,8 @@ def count_pieces(
     read = 0
     for text in texts:
         text = well_formed(text)
-        counts.update(_pieces(text, pattern) if worthwhile(len(text)) else splitter(pattern)(text))
+        known = pattern in PATTERNS and worthwhile(len(text))
+        counts.update(_pieces(text, pattern) if known else splitter(pattern)(text))
         read += len(text)
         if progress:
             progress("count", read, None)
