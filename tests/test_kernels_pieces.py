@@ -17,16 +17,18 @@ TRICKY = " \n\r\t'sSſtTrReEvVlLmMdDaZ19٣½é中!…\u00a0\u2003\u2028"
 
 
 @njit
-def cut(text, classes, kind):
+def cut(text, end, classes, kind):
     stops = [0]
-    while stops[-1] < text.size:
-        stops.append(next_piece(text, stops[-1], text.size, classes, kind))
+    while stops[-1] < end:
+        stops.append(next_piece(text, stops[-1], end, classes, kind))
     return stops
 
 
 def pieces(text, name):
     text = text.encode()
-    stops = cut(np.frombuffer(text, np.uint8), unicode_classes(), KINDS[name])
+    behind = b"letters behind the end"
+    padded = np.frombuffer(text + behind, np.uint8)
+    stops = cut(padded, len(text), unicode_classes(), KINDS[name])
     return [text[a:b].decode() for a, b in zip(stops, stops[1:])]
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numba import njit
 from numpy import int64, uint64
 
-from tinygrad_llm.kernels.bpe import slot_of
+from tinygrad_llm.kernels.bpe import PADDING, slot_of
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.pieces import next_piece
+from tinygrad_llm.kernels.words import lent
 
 _END = -1
 _MIX = uint64(0x9E3779B97F4A7C15)
@@ -46,12 +47,14 @@ class State(NamedTuple):
 
 
 def count_pieces(text, classes, kind):
-    """(starts, ends, counts) of the different pieces of text (N,) uint8, in the order in which they
+    """(starts, ends, counts) of the different pieces of a text in bytes, in the order in which they
     first come.
     """
-    size = 1 << max(int(len(text)).bit_length(), 4)
-    found = np.empty((min(len(text), size), 3), np.int64)
-    number = _count_pieces(text, classes, kind, np.zeros(size, np.int64), found)
+    count = len(text)
+    found = np.empty((count, 3), np.int64)
+    slots = np.zeros(1 << max(count.bit_length(), 4), np.int64)
+    padded = np.frombuffer(text + PADDING, np.uint8)
+    number = _count_pieces(padded, count, classes, kind, slots, found)
     return found[:number].T
 
 
@@ -94,18 +97,20 @@ def learn(state, number, least, next_token):
 
 
 @njit(nogil=True, cache=True)
-def _count_pieces(text, classes, kind, slots, found):
+def _count_pieces(text, end, classes, kind, slots, found):
+    text, classes, slots, found = lent(text), lent(classes), lent(slots), lent(found)
     position, number, mask = 0, 0, slots.size - 1
-    while position < text.size:
-        stop = next_piece(text, position, text.size, classes, kind)
+    while position < end:
+        stop = next_piece(text, position, end, classes, kind)
         size, code = stop - position, uint64(stop - position)
         for i in range(position, stop):
             code = (code ^ uint64(text[i])) * _MIX
         slot = int64(code >> uint64(32)) & mask
         while slots[slot]:
-            entry = found[slots[slot] - 1]
-            if entry[1] - entry[0] == size and _same(text, entry[0], position, size):
-                entry[2] += 1
+            entry = slots[slot] - 1
+            start = found[entry, 0]
+            if found[entry, 1] - start == size and _same(text, start, position, size):
+                found[entry, 2] += 1
                 break
             slot = (slot + 1) & mask
         else:

@@ -5,9 +5,10 @@ table of text/unicode_classes.py, which is made from the package `regex`.
 """
 
 from numba import njit
-from numpy import int64
+from numpy import int64, uint64
 
 from tinygrad_llm.kernels.compiling import INNER
+from tinygrad_llm.kernels.words import trailing_zeros, word_at
 
 KINDS = {"gpt2": 0, "smollm": 1, "llama3": 2, "cl100k": 3}
 OTHER, LETTER, NUMBER, SPACE = range(4)
@@ -20,8 +21,13 @@ _NOTHING = -1  # the class of what lies behind the end
 def next_piece(text, start, end, classes, kind):
     """Where the piece ends that begins at `start` of text (N,) uint8, well-formed UTF-8.
 
-    `end`: where the text ends. kind: one of KINDS.
+    `end`: where the text ends; 8 bytes or more lie behind it. kind: one of KINDS.
     """
+    word = start + (text[start] == _BLANK)  # of all alternatives the most frequent: ' ?\p{L}+'
+    stop = _ascii_letters(text, word, end)
+    if stop > word:
+        whole = stop == end or text[stop] < 0x80
+        return stop if whole else _run(text, stop, end, classes, LETTER)
     stop = _contraction(text, start, end, kind)
     if stop:
         return stop
@@ -110,6 +116,31 @@ def _run(text, position, end, classes, wanted):
             break
         position = after
     return position
+
+
+@njit(**INNER)
+def _ascii_letters(text, position, end):
+    """Where a run of ASCII letters ends: 8 at a time, for a loop's end is guessed wrong by the
+    processor.
+
+    In each byte, without its highest bit and in lower case, adding 0x1F carries into that bit from
+    `a` on, adding 5 from behind `z` on.
+    """
+    while position < end:
+        word = word_at(text.ctypes.data + position)
+        low = (word | _each(0x20)) & _each(0x7F)
+        letters = (low + _each(0x1F)) & ~(low + _each(0x05)) & ~word & _each(0x80)
+        count = trailing_zeros(~letters & _each(0x80)) >> 3
+        position += count
+        if count < 8:
+            break
+    return min(position, end)
+
+
+@njit(**INNER)
+def _each(byte):
+    """A word of which each byte is this one."""
+    return uint64(byte) * uint64(0x0101010101010101)
 
 
 @njit(**INNER)

@@ -59,7 +59,7 @@ class Encoder:
             self._local.memory = new_memory()
         kind, memory = KINDS[self._pattern], self._local.memory
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        text = np.frombuffer(b"".join(texts), np.uint8)
+        text = b"".join(texts)
         return encode(text, ends, unicode_classes(), kind, self._merges, self._byte_ids, memory)
 
     def encode_batch(self, texts: Sequence[bytes]) -> list[list[int]]:
@@ -108,7 +108,7 @@ def _pieces(text: str, pattern: str) -> dict[str, int]:
     from tinygrad_llm.kernels.pieces import KINDS
 
     text = text.encode()
-    found = count_pieces(np.frombuffer(text, np.uint8), unicode_classes(), KINDS[pattern])
+    found = count_pieces(text, unicode_classes(), KINDS[pattern])
     return {text[start:end].decode(): count for start, end, count in zip(*found.tolist())}
 
 
