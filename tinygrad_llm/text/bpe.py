@@ -15,7 +15,7 @@ from tinygrad_llm.text.byte_alphabet import BYTE_ORDER
 from tinygrad_llm.text.compiled import Encoder, count_pieces, learn_merges, worthwhile
 from tinygrad_llm.text.contents import Contents, number_special
 from tinygrad_llm.text.patterns import PATTERNS, splitter
-from tinygrad_llm.text.streams import texts, well_formed
+from tinygrad_llm.text.streams import texts
 from tinygrad_llm.text.tokenizer import Tokenizer
 
 _MAX_CACHED_PIECES = 1 << 16
@@ -115,17 +115,17 @@ class BPETokenizer(Tokenizer):
         self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
     ) -> list[list[int]]:
         """`encode` of each text, on all cores where no special token is allowed."""
-        texts = [well_formed(text) for text in texts]
+        texts = list(texts)
         if self._allowed(allowed_special) or not self._compiled(sum(map(len, texts))):
             return super().encode_batch(texts, allowed_special)
-        return self._encoder.encode_batch([text.encode() for text in texts])
+        return self._encoder.encode_batch(texts)
 
     def _compiled(self, size: int) -> bool:
         return self.pattern in PATTERNS and worthwhile(size)
 
     def _encode_ordinary(self, text: str) -> list[int]:
         if self._compiled(len(text)):
-            return self._encoder.encode([text.encode()])[0].tolist()
+            return self._encoder.encode(text)
         ids: list[int] = []
         known = self._cache
         for piece in splitter(self.pattern)(text):

@@ -6,7 +6,6 @@ bpe.py and bpe_training.py are the readable twins. Which of the two runs: `worth
 from __future__ import annotations
 
 import sys
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from tinygrad_llm.text.bpe_training import BYTE_ID, Pair, Progress
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER, spell
 from tinygrad_llm.text.contents import Contents
 from tinygrad_llm.text.patterns import PATTERNS, splitter
-from tinygrad_llm.text.streams import well_formed
+from tinygrad_llm.text.streams import utf8, well_formed
 from tinygrad_llm.text.unicode_classes import unicode_classes
 
 _PAYS = 1 << 18  # characters: about a second of the readable code, as long as loading takes
@@ -41,7 +40,8 @@ class Encoder:
         self._pattern, self._ranks, self._made = contents.pattern, ranks, made
         ids = contents.vocabulary
         self._byte_ids = np.array([ids.get(bytes([byte]), -1) for byte in range(256)], np.int32)
-        self._local = threading.local()  # the memory of pieces: one for each thread
+        self._numbers = np.arange(len(contents.tokens)).astype(object)  # made once, not for each id
+        self._memories: list = []  # of pieces; a thread takes one, and puts it back
 
     @cached_property
     def _merges(self):
@@ -50,27 +50,38 @@ class Encoder:
         ranks = np.fromiter(self._ranks.values(), np.int64, len(self._ranks))
         return merges_of(list(self._ranks), ranks, np.array(self._made, np.int64)[ranks])
 
-    def encode(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+        return self._numbers[self._encode([text.encode()])[0]].tolist()
+
+    def _encode(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """(ids of all texts, how many belong to each); the texts are well-formed UTF-8."""
         from tinygrad_llm.kernels.bpe import encode, new_memory
         from tinygrad_llm.kernels.pieces import KINDS
 
-        if not hasattr(self._local, "memory"):
-            self._local.memory = new_memory()
-        kind, memory = KINDS[self._pattern], self._local.memory
-        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        text = b"".join(texts)
-        return encode(text, ends, unicode_classes(), kind, self._merges, self._byte_ids, memory)
+        try:
+            memory = self._memories.pop()
+        except IndexError:
+            memory = new_memory()
+        kind, ends = KINDS[self._pattern], np.cumsum([len(text) for text in texts], dtype=np.int64)
+        tables = unicode_classes(), kind, self._merges, self._byte_ids
+        found = encode(b"".join(texts), ends, *tables, memory)
+        self._memories.append(memory)
+        return found
 
-    def encode_batch(self, texts: Sequence[bytes]) -> list[list[int]]:
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text; on all cores."""
         from tinygrad_llm.kernels.threads import get_num_threads
 
         self._merges, unicode_classes()  # once, not by every thread
-        groups = _groups(texts, get_num_threads())
+        groups = _groups([utf8(text) for text in texts], get_num_threads())
         with ThreadPoolExecutor(len(groups)) as threads:
-            parts = threads.map(self.encode, groups)
-            return [ids for part in parts for ids in _lists(*part)]
+            return [ids for lists in threads.map(self._lists, groups) for ids in lists]
+
+    def _lists(self, texts: Sequence[bytes]) -> list[list[int]]:
+        ids, counts = self._encode(texts)
+        numbers, ends = self._numbers[ids].tolist(), np.cumsum(counts).tolist()
+        return [numbers[start:end] for start, end in zip([0, *ends], ends)]
 
 
 def _groups(texts: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
@@ -80,11 +91,6 @@ def _groups(texts: Sequence[bytes], count: int) -> list[Sequence[bytes]]:
     cuts = [0, *np.searchsorted(ends, shares, side="right").tolist(), len(texts)]
     groups = [texts[a:b] for a, b in zip(cuts, cuts[1:]) if a < b]
     return groups or [texts]
-
-
-def _lists(ids: np.ndarray, counts: np.ndarray) -> list[list[int]]:
-    numbers, ends = ids.tolist(), np.cumsum(counts).tolist()
-    return [numbers[start:end] for start, end in zip([0, *ends], ends)]
 
 
 def count_pieces(
