@@ -4,6 +4,7 @@ import pytest
 
 from tests.random_texts import random_texts
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.text import BPETokenizer, patterns
 from tinygrad_llm.text.patterns import PATTERNS, splitter
 
 BY_HAND = {
@@ -13,7 +14,16 @@ BY_HAND = {
         ("a\n\n b  ", ["a", "\n\n", " b", "  "]),
         ("so...\nnow", ["so", "...", "\n", "now"]),
     ],
+    "smollm": [
+        ("I'll go  to 1984!", ["I", "'ll", " go", " ", " to", " ", "1", "9", "8", "4", "!"]),
+        ("a  2\n\n b  ", ["a", "  ", "2", "\n\n", " b", "  "]),
+    ],
+    "cl100k": [
+        ("I'LL go  to 1984!", ["I", "'LL", " go", " ", " to", " ", "198", "4", "!"]),
+        ("so...\nnow \n ", ["so", "...\n", "now", " \n "]),
+    ],
     "llama3": [
+        ("so...\nnow \n ", ["so", "...\n", "now", " \n", " "]),
         ("I'LL go  to 1984!", ["I", "'LL", " go", " ", " to", " ", "198", "4", "!"]),
         ("a\n\n b  ", ["a", "\n\n", " b", "  "]),
         ("so...\nnow", ["so", "...\n", "now"]),
@@ -45,3 +55,26 @@ def test_pieces_equal_those_of_tokenizers(name):
 def test_unknown_pattern_names_the_nearest():
     with pytest.raises(InputError, match="did you mean 'gpt2'"):
         splitter("gtp2")
+
+
+def test_an_expression_of_ones_own_keeps_all_text():
+    split = splitter(r"(\w)\w*")
+    assert split("ab, c!") == ["ab", ", ", "c", "!"]
+    with pytest.raises(InputError, match="missing \\)"):
+        splitter("(a")
+
+
+def test_an_expression_that_takes_too_long_is_stopped(monkeypatch):
+    monkeypatch.setattr(patterns, "_GRACE", 0.1)
+    with pytest.raises(InputError, match="takes more than"):
+        splitter(r"(x+x+)+y")("x" * 40)
+
+
+def test_a_foreign_expression_runs_only_if_allowed(tmp_path):
+    tokenizer = BPETokenizer.train(["so it is, so it was"], 262, pattern=r"\w+|\W")
+    tokenizer.save(tmp_path)
+    with pytest.raises(InputError, match="allow_pattern=True"):
+        BPETokenizer.from_file(tmp_path)
+    again = BPETokenizer.from_file(tmp_path, allow_pattern=True)
+    assert again.fingerprint() == tokenizer.fingerprint()
+    assert again.decode(again.encode("so, was it?")) == "so, was it?"

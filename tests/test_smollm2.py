@@ -22,7 +22,6 @@ from tinygrad_llm.recipes.forecast import block_size
 from tinygrad_llm.recipes.import_ import find_weights
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.text import BPETokenizer
-from tinygrad_llm.text.patterns import PATTERNS
 from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
@@ -80,8 +79,6 @@ def test_generation_with_the_cache_goes_on_with_paris(model):
 
 
 def test_the_capital_of_france(path):
-    if "smollm" not in PATTERNS:
-        pytest.skip("needs the split pattern 'smollm' in text/patterns.py")
     with open_gguf(path) as file:
         tokenizer = BPETokenizer(tokenizer_contents(file.metadata))
     assert tokenizer.encode("The capital of France is") == PARIS["prompt"]

@@ -172,7 +172,7 @@ BYTE_LEVEL = {
             "gpt2",
             ["pre_tokenizer"],
             {"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL]},
-            r"{'Regex': '(a+)+$'} is not supported",
+            r"the split pattern '(a+)+$' is none of gpt2",
         ),
         ("llama3", ["pre_tokenizer", "pretokenizers", 0, "behavior"], "Removed", "'Removed'"),
         ("llama3", ["pre_tokenizer", "pretokenizers", 0, "invert"], True, "invert = True"),

@@ -41,6 +41,11 @@ def _choice(compiled: bool) -> Iterator[None]:
         _compiled.reset(token)
 
 
+def compiled() -> bool:
+    """Whether compiled code may run here: not inside `with reference()`."""
+    return _compiled.get()
+
+
 def choose(op: Callable, dtype: np.dtype) -> Callable:
     """The function that runs for `op` on arrays of `dtype`: its kernel or itself."""
     if dtype == np.float32 and _compiled.get():

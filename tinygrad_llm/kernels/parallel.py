@@ -112,14 +112,14 @@ def stride(arguments, i, axis):
 @njit(**INNER)
 def line(arguments, i, dtype):
     """The i-th argument, an array of one axis."""
-    return carray(_pointer(address(arguments, i)), size(arguments, i, 0), dtype)
+    return carray(pointer_to(address(arguments, i)), size(arguments, i, 0), dtype)
 
 
 @njit(**INNER)
 def table(arguments, i, dtype):
     """The i-th argument, an array of two axes."""
     shape = size(arguments, i, 0), size(arguments, i, 1)
-    return carray(_pointer(address(arguments, i)), shape, dtype)
+    return carray(pointer_to(address(arguments, i)), shape, dtype)
 
 
 @njit(**INNER)
@@ -135,16 +135,18 @@ def matrix(arguments, i, first, second):
 @njit(**INNER)
 def flag_at(address):
     """The bool at an address."""
-    return carray(_pointer(address), 1, bool_)[0]
+    return carray(pointer_to(address), 1, bool_)[0]
 
 
 @njit(**INNER)
 def _at(place):
-    return carray(_pointer(place), 1, np.int64)[0]
+    return carray(pointer_to(place), 1, np.int64)[0]
 
 
 @intrinsic
-def _pointer(typing, address):
+def pointer_to(typing, address):
+    """An address as a pointer, for `numba.carray(pointer_to(address), shape, dtype)`."""
+
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
 

@@ -1,6 +1,7 @@
 """Tokenizers: text to ids and back, as bytes, characters or byte pairs. This room knows no Tensor.
 
-Read byte_level.py, characters.py, bpe_training.py (learning) and bpe.py (applying), in that order.
+Read byte_level.py, characters.py, bpe_training.py (learning), bpe.py (applying) and wordpiece.py,
+in that order; compiled.py is the way to the compiled twins.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from tinygrad_llm.text.byte_level import ByteTokenizer
 from tinygrad_llm.text.characters import CharTokenizer
 from tinygrad_llm.text.streams import chunks
 from tinygrad_llm.text.tokenizer import StreamDecoder, Tokenizer, token_lengths
+from tinygrad_llm.text.wordpiece import WordPieceTokenizer
 
 __all__ = [
     "BPETokenizer",
@@ -20,12 +22,14 @@ __all__ = [
     "CharTokenizer",
     "StreamDecoder",
     "Tokenizer",
+    "WordPieceTokenizer",
     "chunks",
     "load_tokenizer",
     "token_lengths",
 ]
 
-_CLASSES = {cls.kind: cls for cls in (BPETokenizer, ByteTokenizer, CharTokenizer)}
+_ALL = BPETokenizer, ByteTokenizer, CharTokenizer, WordPieceTokenizer
+_CLASSES = {cls.kind: cls for cls in _ALL}
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from tinygrad_llm.errors import InputError
@@ -18,13 +18,29 @@ from tinygrad_llm.text.patterns import splitter
 
 
 @dataclass(frozen=True)
+class WordPieceSettings:
+    """What a WordPiece tokenizer does; names and defaults as in Hugging Face's tokenizers."""
+
+    clean_text: bool = True  # drop control characters, make all white space blanks
+    handle_chinese_chars: bool = True  # each ideograph is a word
+    strip_accents: bool | None = None  # None: as lowercase says
+    lowercase: bool = True
+    unk_token: str = "[UNK]"  # a word of which a part is unknown
+    continuing_subword_prefix: str = "##"  # spells parts that do not begin a word
+    max_input_chars_per_word: int = 100  # a longer word is unknown
+    before: tuple[str, ...] = ("[CLS]",)  # special tokens that `wrap` puts before
+    after: tuple[str, ...] = ("[SEP]",)  # and behind
+
+
+@dataclass(frozen=True)
 class Contents:
-    """A tokenizer of the kind "bpe", "bytes" or "characters"; InputError where its parts disagree.
+    """A tokenizer: "bpe", "bytes", "characters", "wordpiece"; InputError where parts disagree.
 
     `vocabulary` numbers the ordinary tokens and `special_tokens` the special ones: together they
     use each id from 0 on once. A merge (left, right) of ordinary ids makes the token whose bytes
-    are those of both; merges stand in the order in which they were learned. Merges and a split
-    pattern belong to "bpe" alone.
+    are those of both; merges stand in the order in which they were learned; if `tied`, as
+    tiktoken has it, those that make the same token come at once. Merges and a split pattern belong
+    to "bpe" alone, `wordpiece` to "wordpiece".
     """
 
     kind: str
@@ -32,6 +48,8 @@ class Contents:
     special_tokens: Mapping[str, int] = field(default_factory=dict)
     merges: Sequence[tuple[int, int]] = ()
     pattern: str | None = None
+    tied: bool = False
+    wordpiece: WordPieceSettings | None = None
 
     def __post_init__(self) -> None:
         _check_ids(self.vocabulary, self.special_tokens)
@@ -47,14 +65,22 @@ class Contents:
 
     def spell(self, token: bytes) -> str:
         """How a file spells an ordinary token: in the byte alphabet, or as the character it is."""
-        return token.decode() if self.kind == "characters" else spell(token)
+        return token.decode() if self.kind in ("characters", "wordpiece") else spell(token)
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of all that decides about ids and text."""
         tokens = [token.hex() for token in self.tokens]
         special = sorted(self.special_tokens.items())
         parts = [self.kind, tokens, special, list(self.merges), self.pattern]
+        parts += ["tied"] * self.tied
+        parts += [asdict(self.wordpiece)] if self.wordpiece else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+# Bytes that a vocabulary may lack, as SmolLM's does: in UTF-8 they are control characters, begin a
+# plane without characters, or never occur. Text loses them, as in Hugging Face's tokenizers.
+_SPARE = {bytes([b]) for b in (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC0, 0xC1)}
+_SPARE |= {bytes([b]) for b in (0xF1, 0xF2, *range(0xF5, 0x100))}
 
 
 def number_special(names: Sequence[str], first: int) -> dict[str, int]:
@@ -110,10 +136,10 @@ def _check_special(contents: Contents) -> None:
 
 def _check_bpe(contents: Contents) -> None:
     splitter(contents.pattern)
-    if missing := {bytes([byte]) for byte in range(256)} - contents.vocabulary.keys():
+    if missing := {bytes([byte]) for byte in range(256)} - contents.vocabulary.keys() - _SPARE:
         raise InputError(
-            f"{len(missing)} of the 256 single bytes are no tokens, "
-            f"{min(missing)!r} for one; a byte-level vocabulary needs them all"
+            f"{len(missing)} of the 256 single bytes are no tokens, {min(missing)!r} for one; a "
+            "byte-level vocabulary needs them all, but for control characters"
         )
     tokens, seen = {index: token for token, index in contents.vocabulary.items()}, set()
     for pair in contents.merges:
@@ -135,4 +161,17 @@ def _check_characters(contents: Contents) -> None:
         raise InputError(f"token {longer[0].decode()!r:.60} is not a single character")
 
 
-_CHECKS = {"bpe": _check_bpe, "bytes": _check_bytes, "characters": _check_characters}
+def _check_wordpiece(contents: Contents) -> None:
+    settings = contents.wordpiece
+    known = contents.special_tokens.keys() | {token.decode() for token in contents.vocabulary}
+    for name in (settings.unk_token, *settings.before, *settings.after):
+        if name not in known:
+            raise InputError(f"the vocabulary has no token {name!r:.60}, which the text needs")
+
+
+_CHECKS = {
+    "bpe": _check_bpe,
+    "bytes": _check_bytes,
+    "characters": _check_characters,
+    "wordpiece": _check_wordpiece,
+}

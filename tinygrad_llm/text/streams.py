@@ -106,10 +106,15 @@ def texts(source: str | Path | TextIO | Iterable[str | Path]) -> Iterator[str]:
 
 def well_formed(text: str) -> str:
     """`text` as tiktoken mends it for UTF-8: lone surrogates become U+FFFD, pairs are joined."""
+    encoded = utf8(text)
+    return text if len(encoded) == len(text) else encoded.decode()
+
+
+def utf8(text: str) -> bytes:
+    """The bytes of `well_formed`."""
     if not isinstance(text, str):
         raise InputError(f"a text must be str, not {type(text).__name__}")
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -31,7 +31,10 @@ class Tokenizer:
 
         InputError if the file is missing or malformed, or holds another kind of tokenizer.
         """
-        contents = tokenizer_json.read(path)
+        return cls._of_kind(path, tokenizer_json.read(path))
+
+    @classmethod
+    def _of_kind(cls, path: str | Path, contents: Contents):
         if contents.kind != cls.kind:
             raise InputError(
                 f"{path} holds a tokenizer of the kind {contents.kind!r}, "
