@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import attention, curves, machine, matmul, tables, training
+from benchmarks import attention, curves, machine, matmul, tables, tokenizers, training
 from benchmarks.peer import ROOT
 from benchmarks.peers import OURS
 from benchmarks.workloads import WORKLOADS
@@ -26,6 +26,7 @@ COMMANDS = {
     "matmul": "python -m benchmarks.matmul",
     "attention": "python -m benchmarks.attention",
     "curves": "python -m benchmarks.curves",
+    "tokenizers": "python -m benchmarks.tokenizers",
     "ops": "pytest benchmarks",
 }
 
@@ -73,6 +74,10 @@ def measure_curves(quick: bool) -> Iterable[dict]:
     return curves.measure(quick=quick, **({"turns": 1, "seconds": 0.02} if quick else {}))
 
 
+def measure_tokenizers(quick: bool) -> Iterable[dict]:
+    return tokenizers.measure_all(quick=quick)
+
+
 def measure_ops(quick: bool) -> Iterator[dict]:
     """Medians from pytest-benchmark: microseconds by NumPy, and by the kernel if there is one."""
     some = ["-k", "gelu or add"] if quick else []
@@ -93,6 +98,7 @@ MEASURE: dict[str, Callable[[bool], Iterable[dict]]] = {
     "matmul": measure_matmul,
     "attention": measure_attention,
     "curves": measure_curves,
+    "tokenizers": measure_tokenizers,
     "ops": measure_ops,
 }
 

@@ -111,6 +111,24 @@ def ops(rows: list[dict]) -> str:
     )
 
 
+def tokenizers(rows: list[dict]) -> str:
+    return table(
+        "work | text, MB | contender | seconds | MB/s | our speed over its | range",
+        (
+            (
+                row["work"],
+                f"{row['mb']:.1f}",
+                row["peer"],
+                f"{row['seconds']:.3f}",
+                f"{row['mb_per_s']:.1f}",
+                f"{row['ratio']:.2f}",
+                _spread(row),
+            )
+            for row in rows
+        ),
+    )
+
+
 def _spread(row: dict) -> str:
     return "{:.2f}-{:.2f}".format(*row["spread"])
 
@@ -120,5 +138,6 @@ RENDER: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "matmul": ("Matrix products", matmul),
     "attention": ("Causal attention alone", attention),
     "curves": ("Cost of a token", curves),
+    "tokenizers": ("Byte-pair encoding", tokenizers),
     "ops": ("Every operation, forward and backward", ops),
 }

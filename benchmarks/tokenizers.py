@@ -169,18 +169,20 @@ def line(row: dict) -> str:
     )
 
 
-def rows_of(args: argparse.Namespace) -> Iterator[dict]:
-    """All rows that the flags ask for."""
-    text = args.text.read_text(encoding="utf-8") if args.text else embedded_corpus()
-    text = text[:20_000] if args.quick else text
-    turns, seconds = (1, 0.01) if args.quick else (args.turns, 0.5)
-    if args.gpt2:
-        tokenizer = BPETokenizer.from_gpt2(args.gpt2 / "encoder.json", args.gpt2 / "vocab.bpe")
+def measure_all(
+    text_file: Path | None = None, gpt2: Path | None = None, turns: int = 5, quick: bool = False
+) -> Iterator[dict]:
+    """All rows. text_file: UTF-8; gpt2: a folder with encoder.json and vocab.bpe."""
+    text = text_file.read_text(encoding="utf-8") if text_file else embedded_corpus()
+    text = text[:20_000] if quick else text
+    turns, seconds = (1, 0.01) if quick else (turns, 0.5)
+    if gpt2:
+        tokenizer = BPETokenizer.from_gpt2(gpt2 / "encoder.json", gpt2 / "vocab.bpe")
     else:
-        tokenizer = BPETokenizer.train([text], 512 if args.quick else 4096)
+        tokenizer = BPETokenizer.train([text], 512 if quick else 4096)
     yield from measure(text, tokenizer, turns, seconds)
-    yield from measure_training(text, 512 if args.quick else 4096, turns)
-    if not args.quick:
+    yield from measure_training(text, 512 if quick else 4096, turns)
+    if not quick:
         yield from measure_training((text + embedded_corpus()) * 10, 8192, turns)
 
 
@@ -192,7 +194,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="(default: 5)")
     parser.add_argument("--quick", action="store_true", help="a small text, to see it work")
     args = parser.parse_args(argv)
-    for row in rows_of(args):
+    for row in measure_all(args.text, args.gpt2, args.turns, args.quick):
         print(json.dumps(row) if args.json else line(row), flush=True)
 
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import attention, curves, machine, matmul, report, tables, training
+from benchmarks import attention, curves, machine, matmul, report, tables, tokenizers, training
 from benchmarks.peer import Peer
 from benchmarks.peers import PEERS
 from benchmarks.turns import PAUSE, Ratio, compare, phase, take_turns
@@ -163,3 +163,14 @@ def test_the_floor_is_six_operations_a_parameter_and_token():
     row = report.floor("char-cpu", {"step_ms": 50.0}, gflops=100.0)
     assert row["step_ms"] == pytest.approx(1e3 * 6 * 804096 * 768 / 100e9)
     assert row["ratio"] == row["step_ms"] / 50.0
+
+
+def test_tokenizers_are_compared_only_where_they_agree(capsys):
+    tokenizers.main(["--quick", "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["work"] for row in rows} == {"encode", "encode_batch", "train 512"}
+    assert all(row["ratio"] > 0 and row["mb_per_s"] > 0 for row in rows)
+    assert [row["ratio"] for row in rows if row["peer"] == tokenizers.OURS] == [1.0] * 3
+    contenders = {tokenizers.OURS: lambda: [1], "another": lambda: [2]}
+    with pytest.raises(ArithmeticError, match="another gives something else"):
+        next(tokenizers.contest("encode", "text", contenders, 1, 0.01))

@@ -1,5 +1,6 @@
 """Compiled learning makes the merges of its readable twin, ties and all."""
 
+import json
 import random
 
 import pytest
@@ -34,6 +35,23 @@ def test_random_merges_with_many_ties():
 def test_tiny_shakespeare():
     counts = readable.count_pieces([shared_text("tinyshakespeare.txt")], "gpt2")
     assert compiled.learn_merges(counts, 1000) == readable.learn_merges(counts, 1000)
+
+
+@pytest.mark.parametrize("size", [512, 1024, 4096])
+def test_vocabulary_and_merges_equal_those_of_tokenizers(size):
+    tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
+    text = shared_text("tinyshakespeare.txt")
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs.pre_tokenizer = byte_level
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size, show_progress=False, initial_alphabet=byte_level.alphabet()
+    )
+    theirs.train_from_iterator([text], trainer)
+    merges = json.loads(theirs.to_str())["model"]["merges"]
+    ours = BPETokenizer.train([text], size).contents
+    assert {ours.spell(token): i for token, i in ours.vocabulary.items()} == theirs.get_vocab()
+    assert [[ours.spell(ours.tokens[i]) for i in pair] for pair in ours.merges] == merges
 
 
 def test_a_merge_that_spells_a_special_token_is_passed_over():

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinygrad_llm.cli.options import add_command, text_or_stdin
 from tinygrad_llm.errors import InputError
+
+if TYPE_CHECKING:
+    from tinygrad_llm.text import Tokenizer
+
+_SAMPLE = 1_000_000  # characters that the summary is made on
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -51,6 +58,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="where to write it (default: tokenizer.json)",
     )
     train.set_defaults(run=run_train)
+    show = add_command(
+        actions,
+        "show",
+        "See how a text is cut into tokens: in colour, as a page, or merge by merge.",
+        "tinygrad-llm tokenizer show tokenizer.json 'Hello world' --html tokens.html",
+    )
+    show.add_argument(
+        "tokenizer", metavar="FILE", help="a tokenizer.json, or a folder that holds one"
+    )
+    show.add_argument("text", metavar="TEXT", help="the text; - reads standard input")
+    show.add_argument("--html", metavar="FILE", help="write a page to look at in a browser")
+    show.add_argument("--merges", action="store_true", help="each merge of TEXT, a single word")
+    show.set_defaults(run=run_show)
     encode = add_command(
         actions,
         "encode",
@@ -79,15 +99,64 @@ def run_train(args: argparse.Namespace) -> None:
 
     if not Path(args.out).absolute().parent.is_dir():
         raise InputError(f"--out {args.out}: its folder does not exist; make it first")
-    reporter, texts = TerminalReporter(), chunks(corpus_texts(args.data))
+    reporter, sample = TerminalReporter(), []
     tokenizer = BPETokenizer.train(
-        texts, args.vocab_size, special_tokens=args.special, progress=reporter.learned
+        _sampled(chunks(corpus_texts(args.data)), sample),
+        args.vocab_size,
+        special_tokens=args.special,
+        progress=reporter.learned,
     )
     reporter.close()
     tokenizer.save(args.out)
     fewer = tokenizer.vocab_size < args.vocab_size
     reason = f" (the text has no more pairs for {args.vocab_size:,})" if fewer else ""
     print(f"{args.out}: {tokenizer.vocab_size:,} tokens{reason}")
+    print("\n".join(summary(tokenizer, "".join(sample))))
+
+
+def _sampled(texts: Iterable[str], sample: list[str]) -> Iterator[str]:
+    """The texts; the first _SAMPLE characters go into the sample, too."""
+    room = _SAMPLE
+    for text in texts:
+        sample.append(text[:room])
+        room -= len(sample[-1])
+        yield text
+
+
+def summary(tokenizer: Tokenizer, text: str) -> list[str]:
+    """What a vocabulary is worth on a text: bytes per token, its longest tokens, and coverage."""
+    from tinygrad_llm.explain.tokens import printable
+    from tinygrad_llm.text import token_lengths
+
+    ids = tokenizer.encode(text)
+    lengths, used = token_lengths(tokenizer), len(set(ids))
+    longest = sorted(range(tokenizer.vocab_size), key=lambda i: -lengths[i])[:8]
+    shown = ", ".join(printable(tokenizer.token_bytes(i)) for i in longest)
+    size = len(text.encode("utf-8", "replace"))
+    return [
+        f"{size / max(len(ids), 1):.2f} bytes per token on {size:,} bytes of the text",
+        f"longest tokens: {shown}",
+        f"coverage: {used:,} of the tokens occur there ({used / tokenizer.vocab_size:.0%})",
+    ]
+
+
+def run_show(args: argparse.Namespace) -> None:
+    from tinygrad_llm.explain.tokens import coloured, merge_steps, page, printable
+    from tinygrad_llm.files import write_atomic
+    from tinygrad_llm.text import load_tokenizer
+
+    tokenizer, text = load_tokenizer(args.tokenizer), text_or_stdin(args.text)
+    if args.merges:
+        for parts in merge_steps(tokenizer, text):
+            print(" | ".join(map(printable, parts)))
+        return
+    ids = tokenizer.encode(text)
+    print(coloured(tokenizer, text))
+    size = len(text.encode("utf-8", "replace"))
+    print(f"{len(ids):,} tokens, {size / max(len(ids), 1):.2f} bytes a token")
+    if args.html:
+        write_atomic(args.html, page(tokenizer, text))
+        print(args.html)
 
 
 def run_encode(args: argparse.Namespace) -> None:

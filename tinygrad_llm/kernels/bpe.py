@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy import int64, uint64
 
-from tinygrad_llm.kernels.compiling import INNER
+from tinygrad_llm.kernels.compiling import INNER, Compiled
 from tinygrad_llm.kernels.pieces import next_piece
 from tinygrad_llm.kernels.words import first_bytes, lent, word_at
 
@@ -77,14 +77,14 @@ def encode(text, ends, classes, kind, merges, byte_ids, memory):
     return out[: place[2]], counts
 
 
-@njit(nogil=True, cache=True)
+@Compiled
 def _fill(table, keys, values):
     for key, value in zip(keys, values):
         slot = slot_of(table.keys, key)
         table.keys[slot], table.values[slot] = key, value
 
 
-@njit(nogil=True, cache=True)
+@Compiled
 def _encode(text, ends, classes, kind, merges, byte_ids, memory, out, counts, place):
     text, classes, byte_ids, out = lent(text), lent(classes), lent(byte_ids), lent(out)
     merges = Merges(lent(merges.keys), lent(merges.values))

@@ -12,7 +12,7 @@ from numba import njit
 from numpy import int64, uint64
 
 from tinygrad_llm.kernels.bpe import PADDING, slot_of
-from tinygrad_llm.kernels.compiling import INNER
+from tinygrad_llm.kernels.compiling import INNER, Compiled
 from tinygrad_llm.kernels.pieces import next_piece
 from tinygrad_llm.kernels.words import lent
 
@@ -96,7 +96,7 @@ def learn(state, number, least, next_token):
     return pairs[: _learn(state, pairs, least, next_token)]
 
 
-@njit(nogil=True, cache=True)
+@Compiled
 def _count_pieces(text, end, classes, kind, slots, found):
     text, classes, slots, found = lent(text), lent(classes), lent(slots), lent(found)
     position, number, mask = 0, 0, slots.size - 1
@@ -129,7 +129,7 @@ def _same(text, a, b, size):
     return True
 
 
-@njit(nogil=True, cache=True)
+@Compiled
 def _start(state):
     for i in range(state.symbols.size):
         if state.after[i] != _END:
@@ -137,7 +137,7 @@ def _start(state):
     _push_fresh(state)
 
 
-@njit(nogil=True, cache=True)
+@Compiled
 def _learn(state, pairs, least, next_token):
     made = 0
     while made < len(pairs):

@@ -2,7 +2,9 @@
 
 import functools
 import warnings
+from functools import partial
 
+from numba import njit, typeof
 from numba.core.caching import FunctionCache
 from numba.core.event import Listener, register
 
@@ -47,6 +49,22 @@ def compile_cached(function, decorator):
     except (OSError, RuntimeError):  # RuntimeError: Numba found no folder that it may write
         _tell_nothing_is_kept()
     return decorator(cache=False)(function)
+
+
+class Compiled:
+    """A function that Python calls, compiled or loaded at its first call for the arguments' types.
+
+    It lets other Python threads run meanwhile.
+    """
+
+    def __init__(self, function):
+        self.function, self._compiled = function, None
+
+    def __call__(self, *arguments):
+        if self._compiled is None:
+            signature = tuple(map(typeof, arguments))
+            self._compiled = compile_cached(self.function, partial(njit, signature, nogil=True))
+        return self._compiled(*arguments)
 
 
 @functools.cache  # once, not for every kernel: Numba resets what Python knows of warnings given

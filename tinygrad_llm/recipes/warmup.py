@@ -31,6 +31,7 @@ def warm_up() -> Iterator[Kernel]:
     paths = importlib.util.find_spec(PACKAGE).submodule_search_locations
     for file in pkgutil.iter_modules(paths):
         yield from _workers(importlib.import_module(f"{PACKAGE}.{file.name}"))
+    yield _made("tokenizers", _use_a_tokenizer)
 
 
 def fresh_start_seconds() -> float:
@@ -50,6 +51,13 @@ def _workers(module: ModuleType) -> Iterator[Kernel]:
         if isinstance(value, Worker) and value.function.__module__ == module.__name__:
             name = f"{file}.{value.function.__name__.lstrip('_')}"
             yield _made(name, lambda worker=value: worker.address)
+
+
+def _use_a_tokenizer() -> None:
+    """Learn and encode a little; compiled code does it, for Numba is loaded."""
+    from tinygrad_llm.text import BPETokenizer
+
+    BPETokenizer.train(["low low lower"], 260).encode("lower")
 
 
 def _imported(package: str) -> Kernel:

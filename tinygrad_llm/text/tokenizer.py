@@ -88,6 +88,22 @@ class Tokenizer:
     def _encode_ordinary(self, text: str) -> list[int]:
         raise NotImplementedError
 
+    def encode_with_offsets(
+        self, text: str, allowed_special: Collection[str] | str = ()
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of `text`, and for each the characters (start, end) of `text` that it touches.
+
+        InputError where the ids do not stand for the text byte by byte, as those of WordPiece.
+        """
+        text, ids = well_formed(text), self.encode(text, allowed_special)
+        if self.decode_bytes(ids) != (encoded := text.encode()):
+            raise InputError(f"the ids of a {type(self).__name__} do not spell this text exactly")
+        ends = np.cumsum([len(self.token_bytes(index)) for index in ids], dtype=np.int64)
+        # the character to which each byte belongs: as many as have begun, less one
+        character = np.cumsum((np.frombuffer(encoded, np.uint8) & 0xC0) != 0x80) - 1
+        starts = character[np.concatenate([[0], ends[:-1]])[: len(ids)]]
+        return ids, list(zip(starts.tolist(), (character[ends - 1] + 1).tolist()))
+
     def encode_batch(
         self, texts: Iterable[str], allowed_special: Collection[str] | str = ()
     ) -> list[list[int]]:
