@@ -99,4 +99,4 @@ def test_mutations(documents, tmp_path, name, request):
         taken = time.perf_counter() - start
         assert taken < 20, f"{taken:.1f} s"  # a hang, not a slow machine: the mark is 2 s
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY / 1024
-    assert working > 0
+    assert working > 0 or name == "ranks"  # of which no part can change and still be right

@@ -14,7 +14,11 @@ import numpy as np
 
 @cache
 def unicode_classes() -> np.ndarray:
-    r"""For each code point 1 for \p{L}, 2 for \p{N}, 3 for \s, else 0; (1,114,112) uint8."""
+    r"""For each code point 1 for \p{L}, 2 for \p{N}, 3 for \s, else 0; (1,114,112) uint8.
+
+    >>> [int(unicode_classes()[ord(character)]) for character in "é٣ !"]
+    [1, 2, 3, 0]
+    """
     import regex
 
     every = "".join(map(chr, range(sys.maxunicode + 1)))

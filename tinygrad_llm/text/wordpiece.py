@@ -123,7 +123,11 @@ def normalized(text: str, settings) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words between white space, with each punctuation character a word of its own."""
+    """The words between white space, with each punctuation character a word of its own.
+
+    >>> words("it's $5.0  now")
+    ['it', "'", 's', '$', '5', '.', '0', 'now']
+    """
     found: list[str] = []
     for kind, run in groupby(text, _kind):
         if kind == _WORD:
