@@ -23,6 +23,8 @@ from tinygrad_llm.text.streams import utf8, well_formed
 from tinygrad_llm.text.unicode_classes import unicode_classes
 
 _PAYS = 1 << 18  # characters: about a second of the readable code, as long as loading takes
+# Groups of texts for each thread: while one makes lists, which Python does alone, others encode.
+_GROUPS = 4
 _MERGES_AT_ONCE = 256  # then the progress is told, and Ctrl-C heard
 
 
@@ -74,8 +76,9 @@ class Encoder:
         from tinygrad_llm.kernels.threads import get_num_threads
 
         self._merges, unicode_classes()  # once, not by every thread
-        groups = _groups([utf8(text) for text in texts], get_num_threads())
-        with ThreadPoolExecutor(len(groups)) as threads:
+        count = get_num_threads()
+        groups = _groups([utf8(text) for text in texts], _GROUPS * count)
+        with ThreadPoolExecutor(count) as threads:
             return [ids for lists in threads.map(self._lists, groups) for ids in lists]
 
     def _lists(self, texts: Sequence[bytes]) -> list[list[int]]:
