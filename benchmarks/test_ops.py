@@ -3,9 +3,12 @@
 Run: pytest benchmarks [-k gelu]; the two versions of an operation stand in one group of the table.
 """
 
+import time
+
 import numpy as np
 import pytest
 
+from benchmarks.turns import PAUSE
 from tests.samples import MAKERS
 from tinygrad_llm.ops import TABLE
 from tinygrad_llm.twins import kernel_of
@@ -96,6 +99,7 @@ def check(function, op, operands, settings):
 def test_op(benchmark, name, function):
     operands, settings = case(name)
     check(function, TABLE[name], operands, settings)
+    time.sleep(PAUSE)  # NumPy's threads spin that long after the check, and would take the cores
     benchmark.group = name
     benchmark.pedantic(
         passes, (function, operands, settings), rounds=7, iterations=2, warmup_rounds=2

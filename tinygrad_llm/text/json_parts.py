@@ -21,7 +21,7 @@ def require(where: str, part: object, **allowed: Any) -> None:
         value = part.get(key)
         options = allowed.get(key, ABSENT)
         if options is not ANY and not any(type(value) is type(o) and value == o for o in options):
-            raise InputError(f"{where}: {key} = {value!r:.80} is not supported")
+            raise InputError(f"{where}: {key:.60} = {value!r:.80} is not supported")
 
 
 def list_of(where: str, value: object) -> list:
