@@ -99,8 +99,8 @@ def check(function, op, operands, settings):
 def test_op(benchmark, name, function):
     operands, settings = case(name)
     check(function, TABLE[name], operands, settings)
-    time.sleep(PAUSE)  # NumPy's threads spin that long after the check, and would take the cores
+    time.sleep(2 * PAUSE)  # NumPy's threads spin after the check, and would take the cores
     benchmark.group = name
     benchmark.pedantic(
-        passes, (function, operands, settings), rounds=7, iterations=2, warmup_rounds=2
+        passes, (function, operands, settings), rounds=15, iterations=2, warmup_rounds=5
     )
