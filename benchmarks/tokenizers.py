@@ -113,13 +113,18 @@ def on_one_thread(run: Callable) -> object:
         set_num_threads(before)
 
 
-def trainers(text: str, size: int) -> dict[str, Callable[[], int]]:
-    """A text to a vocabulary; each returns its size, the vocabularies are compared in the tests."""
-    found = {OURS: lambda: BPETokenizer.train([text], size).vocab_size}
+def trainers(text: str, size: int) -> dict[str, Callable[[], dict[str, int]]]:
+    """A text to a vocabulary: the ids of its tokens."""
+
+    def ours() -> dict[str, int]:
+        contents = BPETokenizer.train([text], size).contents
+        return {contents.spell(token): index for token, index in contents.vocabulary.items()}
+
+    found = {OURS: ours}
     if there(HUGGING_FACE):
         import tokenizers as hf
 
-        def train() -> int:
+        def train() -> dict[str, int]:
             tokenizer = hf.Tokenizer(hf.models.BPE())
             byte_level = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
             tokenizer.pre_tokenizer = byte_level
@@ -127,7 +132,7 @@ def trainers(text: str, size: int) -> dict[str, Callable[[], int]]:
                 vocab_size=size, initial_alphabet=byte_level.alphabet(), show_progress=False
             )
             tokenizer.train_from_iterator([text], trainer)
-            return tokenizer.get_vocab_size()
+            return tokenizer.get_vocab()
 
         found[HUGGING_FACE] = train
     return found

@@ -1,4 +1,18 @@
-"""Options of the test command."""
+"""Options of the test command, and what several files of tests need."""
+
+import pytest
+
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.recipes.import_ import find_weights
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The folder of MiniLM's weights, which come in a package."""
+    try:
+        return find_weights("minilm")
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 def pytest_addoption(parser):

@@ -12,6 +12,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.text.bpe import merge
 from tinygrad_llm.text.patterns import PATTERNS
+from tinygrad_llm.text.streams import well_formed
 
 CORPUS = ["It was the best of times, it was the worst of times; naïve Füße, 語 語 😀😀 1999 2000\n"]
 SMALL = BPETokenizer.train(CORPUS * 3, 300, special_tokens=["<|endoftext|>", "a b"])
@@ -64,11 +65,20 @@ def test_merge_equals_the_definition():
 
 
 def test_ids_equal_tiktoken(gpt2, their_gpt2):
-    texts = random_texts(2000, seed=6) + ["a\ud800b", "\ud83d\ude00", "\udc00\ud800"]
+    texts = random_texts(10_000, seed=6) + ["a\ud800b", "\ud83d\ude00", "\udc00\ud800"]
     for text in texts:
         assert gpt2.encode(text) == their_gpt2.encode_ordinary(text), text
     text = shared_text("tinyshakespeare.txt")
     assert gpt2.encode(text) == their_gpt2.encode_ordinary(text)
+
+
+def test_ids_equal_tokenizers(gpt2, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
+    gpt2.save(tmp_path)
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    texts = [*map(well_formed, random_texts(10_000, seed=6)), shared_text("tinyshakespeare.txt")]
+    for text, found in zip(texts, theirs.encode_batch(texts), strict=True):
+        assert gpt2.encode(text) == found.ids, text
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tests.kernel_laws import normal
+from tinygrad_llm import Tensor
+from tinygrad_llm import functional as F
 from tinygrad_llm.kernels import again
 from tinygrad_llm.kernels.feed_forward import feed_forward
 from tinygrad_llm.kernels.matmul import linear, linear_residual
@@ -44,6 +46,22 @@ def test_a_large_value_is_freed_and_made_again(op, norm, monkeypatch):
     assert freed() is None
     for first, second in zip(expected, backward(dy, needs), strict=True):
         assert (first is second is None) or np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("overwritten", ["input", "output"])
+def test_what_a_frozen_norm_returned_is_kept(overwritten, monkeypatch):
+    """No gradient goes through it, so nothing would notice that its memory was written to."""
+    monkeypatch.setattr(again, "LARGE", 1)
+    x, weight = Tensor(normal(ROWS)), Tensor(normal((9, 24), 1), requires_grad=True)
+    h = F.layer_norm(x, Tensor(normal(ROW, 6)))
+    if overwritten == "output":
+        h.copy_(normal(ROWS, 8))
+    expected = np.ones((9, 40), np.float32) @ h.data
+    y = F.linear(h, weight)
+    if overwritten == "input":
+        x.copy_(normal(ROWS, 9))
+    y.sum().backward()
+    np.testing.assert_allclose(weight.grad, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_another_array_in_the_place_of_one_that_is_gone_is_kept_itself(monkeypatch):

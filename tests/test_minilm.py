@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import load_model
 from tinygrad_llm.models.bert import mean_pooled
-from tinygrad_llm.recipes.import_ import find_weights
 from tinygrad_llm.tensor import no_grad
 
 SENTENCES = [
@@ -35,30 +33,22 @@ SENTENCES = [
 
 
 @pytest.fixture(scope="module")
-def folder():
-    try:
-        return find_weights("minilm")
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def batch(folder):
+def batch(minilm):
     transformers = pytest.importorskip("transformers", reason="pip install transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm)
     return dict(tokenizer(SENTENCES, padding=True, return_tensors="np"))
 
 
 @pytest.fixture(scope="module")
-def states(folder, batch):
+def states(minilm, batch):
     """(ours, theirs): the last hidden states of one padded batch, (20, T, 384)."""
     torch = pytest.importorskip("torch", reason="pip install torch")
     import transformers
 
-    theirs = transformers.AutoModel.from_pretrained(folder).eval()
+    theirs = transformers.AutoModel.from_pretrained(minilm).eval()
     with torch.no_grad():
         found = theirs(**{name: torch.tensor(x) for name, x in batch.items()}).last_hidden_state
-    return hidden(load_model(folder), batch), found.numpy()
+    return hidden(load_model(minilm), batch), found.numpy()
 
 
 def hidden(model, batch):
@@ -91,8 +81,8 @@ def test_mean_pooled_vectors_are_those_of_transformers(states, batch):
     assert similar[0, 1] > 0.5 > similar[0, 2]
 
 
-def test_a_sentence_alone_has_the_vector_that_it_has_in_the_padded_batch(folder, states, batch):
-    model, together = load_model(folder), mean_pooled(states[0], batch["attention_mask"]).data
+def test_a_sentence_alone_has_the_vector_that_it_has_in_the_padded_batch(minilm, states, batch):
+    model, together = load_model(minilm), mean_pooled(states[0], batch["attention_mask"]).data
     for row, length in enumerate(batch["attention_mask"].sum(1)):
         one = {name: x[row : row + 1, :length] for name, x in batch.items()}
         alone = mean_pooled(hidden(model, one), one["attention_mask"]).data[0]

@@ -8,7 +8,6 @@ import pytest
 from tests.random_texts import random_texts, shared_text
 from tinygrad_llm.data.sources import embedded_corpus
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.recipes.import_ import find_weights
 from tinygrad_llm.text import WordPieceTokenizer, load_tokenizer
 from tinygrad_llm.text.contents import Contents, WordPieceSettings
 from tinygrad_llm.text.streams import well_formed
@@ -25,17 +24,9 @@ def contents(**settings):
 
 
 @pytest.fixture(scope="module")
-def folder():
-    try:
-        return find_weights("minilm")
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def theirs(folder):
+def theirs(minilm):
     tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
-    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(minilm / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -103,8 +94,8 @@ def test_what_is_refused_is_named(tmp_path, path, value, message):
     assert message in str(error.value)
 
 
-def test_ids_of_minilm_are_those_of_tokenizers(folder, theirs):
-    ours = WordPieceTokenizer.from_file(folder)
+def test_ids_of_minilm_are_those_of_tokenizers(minilm, theirs):
+    ours = WordPieceTokenizer.from_file(minilm)
     texts = [*map(well_formed, random_texts(10_000, seed=11)), embedded_corpus()]
     texts += [shared_text("tinyshakespeare.txt")]
     for text in texts:
@@ -117,8 +108,8 @@ def test_ids_of_minilm_are_those_of_tokenizers(folder, theirs):
     ]
 
 
-def test_every_character_between_letters(folder, theirs):
-    ours = WordPieceTokenizer.from_file(folder)
+def test_every_character_between_letters(minilm, theirs):
+    ours = WordPieceTokenizer.from_file(minilm)
     codes = (code for code in range(0, 0x20000, 3) if not 0xD800 <= code < 0xE000)
     for text in (f"a{chr(code)}b" for code in codes):
         assert ours.encode(text) == theirs.encode(text, add_special_tokens=False).ids, repr(text)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_llm import calls, tape
+from tinygrad_llm.kernels import again
 from tinygrad_llm.ops import activations, elementwise, matmul, normalize, reductions
 from tinygrad_llm.ops import selection, shapes
 from tinygrad_llm.tape import Node, no_grad, watch, watch_backward
@@ -44,7 +45,9 @@ def _apply(op: Callable, args: tuple, settings: dict[str, Any]) -> Any:
     tensors = [a if isinstance(a, Tensor) else None for a in args]
     node = tape.record(op, tensors, backward, values, several)
     outputs = tuple(_output(y, node, i) for i, y in enumerate(values))
-    if node is None:
+    if node is None:  # then no node's backward will notice writes into the operands
+        for y in values:
+            again.forget(y)
         _share_writes(tensors, outputs)
     if (after := tape.watcher.get()) is not None:
         after(op, args, settings, outputs)

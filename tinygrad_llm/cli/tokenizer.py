@@ -25,6 +25,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "tinygrad-llm tokenizer train --data book.txt --vocab-size 1024 --out tokenizer.json",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    _add_train(actions)
+    _add_show(actions)
+    _add_encode(actions)
+    _add_decode(actions)
+
+
+def _add_train(actions: argparse._SubParsersAction) -> None:
     train = add_command(
         actions,
         "train",
@@ -58,38 +65,47 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="where to write it (default: tokenizer.json)",
     )
     train.set_defaults(run=run_train)
-    show = add_command(
+
+
+def _add_show(actions: argparse._SubParsersAction) -> None:
+    show = _on_text(
         actions,
         "show",
         "See how a text is cut into tokens: in colour, as a page, or merge by merge.",
         "tinygrad-llm tokenizer show tokenizer.json 'Hello world' --html tokens.html",
     )
-    show.add_argument(
-        "tokenizer", metavar="FILE", help="a tokenizer.json, or a folder that holds one"
-    )
-    show.add_argument("text", metavar="TEXT", help="the text; - reads standard input")
     show.add_argument("--html", metavar="FILE", help="write a page to look at in a browser")
     show.add_argument("--merges", action="store_true", help="each merge of TEXT, a single word")
     show.set_defaults(run=run_show)
-    encode = add_command(
-        actions,
-        "encode",
-        "Text to ids.",
-        "tinygrad-llm tokenizer encode tokenizer.json 'Hello world'",
-    )
-    encode.add_argument(
-        "tokenizer", metavar="FILE", help="a tokenizer.json, or a folder that holds one"
-    )
-    encode.add_argument("text", metavar="TEXT", help="the text; - reads standard input")
-    encode.set_defaults(run=run_encode)
-    decode = add_command(
-        actions, "decode", "Ids to text.", "tinygrad-llm tokenizer decode tokenizer.json 15496 995"
-    )
-    decode.add_argument(
-        "tokenizer", metavar="FILE", help="a tokenizer.json, or a folder that holds one"
-    )
+
+
+def _add_encode(actions: argparse._SubParsersAction) -> None:
+    example = "tinygrad-llm tokenizer encode tokenizer.json 'Hello world'"
+    _on_text(actions, "encode", "Text to ids.", example).set_defaults(run=run_encode)
+
+
+def _add_decode(actions: argparse._SubParsersAction) -> None:
+    example = "tinygrad-llm tokenizer decode tokenizer.json 15496 995"
+    decode = add_command(actions, "decode", "Ids to text.", example)
+    _with_tokenizer(decode)
     decode.add_argument("ids", nargs="+", metavar="ID", help="the ids; - reads standard input")
     decode.set_defaults(run=run_decode)
+
+
+def _on_text(
+    actions: argparse._SubParsersAction, name: str, purpose: str, example: str
+) -> argparse.ArgumentParser:
+    """An action on a tokenizer and a text."""
+    parser = add_command(actions, name, purpose, example)
+    _with_tokenizer(parser)
+    parser.add_argument("text", metavar="TEXT", help="the text; - reads standard input")
+    return parser
+
+
+def _with_tokenizer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "tokenizer", metavar="FILE", help="a tokenizer.json, or a folder that holds one"
+    )
 
 
 def run_train(args: argparse.Namespace) -> None:

@@ -18,6 +18,11 @@ def can_make(value, make):
         _makers[key] = weakref.ref(value, lambda _: _makers.pop(key, None)), make
 
 
+def forget(value):
+    """Keep this value itself: what it is made from may be overwritten."""
+    _makers.pop(id(value), None)
+
+
 def saved(value):
     """A function that returns the value: the registered one, else one that keeps the value."""
     reference, make = _makers.get(id(value), (None, None))

@@ -1,7 +1,4 @@
-"""The compiled twin of text/bpe.py: UTF-8 in, ids out, one pass, and words met before looked up.
-
-Arrays of a fixed size are hash tables with open addressing: a key's place, or the next free one.
-"""
+"""The compiled twin of text/bpe.py: UTF-8 in, ids out, one pass, and words met before looked up."""
 
 from typing import NamedTuple
 
@@ -10,8 +7,9 @@ from numba import njit
 from numpy import int64, uint64
 
 from tinygrad_llm.kernels.compiling import INNER, Compiled
+from tinygrad_llm.kernels.merging import Merges, merge, merge_long
 from tinygrad_llm.kernels.pieces import next_piece
-from tinygrad_llm.kernels.words import first_bytes, lent, word_at
+from tinygrad_llm.kernels.words import MIX, first_bytes, lent, word_at
 
 LONGEST = 64  # bytes of a piece that is merged without a heap
 _WORDS = 4  # of 8 bytes each: pieces that fit are remembered
@@ -19,15 +17,6 @@ PADDING = bytes(8 * _WORDS)  # behind the text, so that whole words can be read
 _AT_ONCE = 1 << 22  # bytes of text in one call, so that Ctrl-C is heard soon
 _ENTRIES = 1 << 15  # pieces that are remembered
 _SIZE, _COUNT, _IDS, _FEW = 8, 9, 10, 6  # an entry as 16 numbers of 4 bytes; ids that fit in it
-_NONE = np.iinfo(np.int64).max  # the value of a pair that no merge joins
-_MIX = uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, volume 3, section 6.4
-
-
-class Merges(NamedTuple):
-    """keys: left << 32 | right, or -1; values: rank << 32 | the id that the two become."""
-
-    keys: np.ndarray
-    values: np.ndarray
 
 
 class Memory(NamedTuple):
@@ -41,16 +30,6 @@ class Memory(NamedTuple):
     used: np.ndarray
     ids: np.ndarray
     pairs: np.ndarray
-
-
-def merges_of(pairs, ranks, made):
-    """The table of the pairs (M, 2), each with its rank and the id that it becomes, (M,) each."""
-    size = 1 << max(int(np.ceil(np.log2(max(len(pairs), 1)))) + 1, 4)
-    table = Merges(np.full(size, -1, np.int64), np.zeros(size, np.int64))
-    pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
-    values = np.asarray(ranks, np.int64) << 32 | np.asarray(made, np.int64)
-    _fill(table, pairs[:, 0] << 32 | pairs[:, 1], values)
-    return table
 
 
 def new_memory():
@@ -75,13 +54,6 @@ def encode(text, ends, classes, kind, merges, byte_ids, memory):
     while place[0] < len(ends):
         _encode(text, ends, classes, kind, merges, byte_ids, memory, out, counts, place)
     return out[: place[2]], counts
-
-
-@Compiled
-def _fill(table, keys, values):
-    for key, value in zip(keys, values):
-        slot = slot_of(table.keys, key)
-        table.keys[slot], table.values[slot] = key, value
 
 
 @Compiled
@@ -110,7 +82,9 @@ def _encode(text, ends, classes, kind, merges, byte_ids, memory, out, counts, pl
                 count = _merged(text, position, stop - position, merges, byte_ids, memory)
                 written = _write(memory.ids, count, out, written)
             else:
-                written = _merge_long(text, position, stop, merges, byte_ids, out, written)
+                ids = np.empty(stop - position, np.int32)
+                count = _ids_of_bytes(text, position, stop - position, byte_ids, ids)
+                written = _write(ids, merge_long(ids, count, merges), out, written)
             position = stop
         counts[index] += written - before
         if position < end:
@@ -125,12 +99,12 @@ def _remembered(text, start, stop, merges, byte_ids, memory, out, written):
     size = stop - start
     place = text.ctypes.data + start
     first, second = first_bytes(word_at(place), size), uint64(0)
-    code = (first ^ uint64(size)) * _MIX
+    code = (first ^ uint64(size)) * MIX
     if size > 8:
         second = first_bytes(word_at(place + 8), size - 8)
-        code = (code ^ (code >> uint64(29)) ^ second) * _MIX
+        code = (code ^ (code >> uint64(29)) ^ second) * MIX
         for i in range(16, size, 8):
-            code = (code ^ (code >> uint64(29)) ^ first_bytes(word_at(place + i), size - i)) * _MIX
+            code = (code ^ (code >> uint64(29)) ^ first_bytes(word_at(place + i), size - i)) * MIX
     entries, mask = memory.entries, len(memory.entries) - 1
     entry = int64(code >> uint64(32)) & mask
     while entries[entry, _SIZE]:
@@ -202,109 +176,3 @@ def _ids_of_bytes(text, start, size, byte_ids, ids):
         ids[count] = byte_ids[text[i]]
         count += byte_ids[text[i]] >= 0
     return count
-
-
-@njit(**INNER)
-def merge(ids, pairs, count, merges):
-    """Merge the first `count` ids in place, the pair of the lowest rank first; how many are left.
-
-    pairs: room for the value of each pair of neighbours.
-    """
-    for i in range(count - 1):
-        pairs[i] = _value(merges, ids[i], ids[i + 1])
-    while count > 1:
-        best = 0
-        for i in range(1, count - 1):
-            if pairs[i] < pairs[best]:
-                best = i
-        if pairs[best] == _NONE:
-            break
-        ids[best] = pairs[best] & 0xFFFFFFFF
-        count -= 1
-        for i in range(best + 1, count):
-            ids[i] = ids[i + 1]
-            pairs[i - 1] = pairs[i]
-        if best > 0:
-            pairs[best - 1] = _value(merges, ids[best - 1], ids[best])
-        if best < count - 1:
-            pairs[best] = _value(merges, ids[best], ids[best + 1])
-    return count
-
-
-@njit(**INNER)
-def _merge_long(text, start, stop, merges, byte_ids, out, written):
-    """The same for a long piece: ids in a linked list, pairs in a heap of rank << 32 | place."""
-    ids = np.empty(stop - start, np.int32)
-    count = _ids_of_bytes(text, start, stop - start, byte_ids, ids)
-    after, before = np.arange(1, count + 1), np.arange(-1, count - 1)
-    heap, size = np.empty(3 * count, np.int64), 0
-    for i in range(count - 1):
-        size = _push(heap, size, _value(merges, ids[i], ids[i + 1]), i)
-    while size:
-        rank, i = heap[0] >> 32, heap[0] & 0xFFFFFFFF
-        size = _pop(heap, size)
-        gone = after[i]
-        if ids[i] < 0 or gone == count:
-            continue
-        value = _value(merges, ids[i], ids[gone])
-        if value >> 32 != rank:
-            continue  # a merge since has changed one of the two
-        ids[i], ids[gone] = value & 0xFFFFFFFF, -1
-        after[i] = after[gone]
-        if after[i] < count:
-            before[after[i]] = i
-            size = _push(heap, size, _value(merges, ids[i], ids[after[i]]), i)
-        if before[i] >= 0:
-            size = _push(heap, size, _value(merges, ids[before[i]], ids[i]), before[i])
-    for i in range(count):
-        if ids[i] >= 0:
-            out[written] = ids[i]
-            written += 1
-    return written
-
-
-@njit(**INNER)
-def _push(heap, size, value, place):
-    """Put a pair into the heap if a merge joins it; the heap's new size."""
-    if value == _NONE:
-        return size
-    entry, i = (value >> 32) << 32 | place, size
-    while i > 0 and heap[(i - 1) // 2] > entry:
-        heap[i] = heap[(i - 1) // 2]
-        i = (i - 1) // 2
-    heap[i] = entry
-    return size + 1
-
-
-@njit(**INNER)
-def _pop(heap, size):
-    """Take the smallest entry out of the heap; the heap's new size."""
-    size -= 1
-    entry, i = heap[size], 0
-    while 2 * i + 1 < size:
-        child = 2 * i + 1
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= entry:
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = entry
-    return size
-
-
-@njit(**INNER)
-def _value(merges, left, right):
-    key = int64(left) << 32 | int64(right)
-    slot = slot_of(merges.keys, key)
-    return merges.values[slot] if merges.keys[slot] == key else _NONE
-
-
-@njit(**INNER)
-def slot_of(keys, key):
-    """Where a key lies in a table, or the free place where it would."""
-    mask = keys.size - 1
-    slot = int64((uint64(key) * _MIX) >> uint64(32)) & mask
-    while keys[slot] != key and keys[slot] != -1:
-        slot = (slot + 1) & mask
-    return slot

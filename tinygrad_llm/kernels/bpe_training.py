@@ -11,13 +11,12 @@ import numpy as np
 from numba import njit
 from numpy import int64, uint64
 
-from tinygrad_llm.kernels.bpe import PADDING, slot_of
+from tinygrad_llm.kernels.bpe import PADDING
 from tinygrad_llm.kernels.compiling import INNER, Compiled
 from tinygrad_llm.kernels.pieces import next_piece
-from tinygrad_llm.kernels.words import lent
+from tinygrad_llm.kernels.words import MIX, lent, slot_of
 
 _END = -1
-_MIX = uint64(0x9E3779B97F4A7C15)
 _NODES, _HEAP, _FRESH = range(3)  # what State.used counts
 
 
@@ -63,7 +62,8 @@ def new_state(symbols, ends, weights):
     weights: how often each occurs.
     """
     count = len(symbols)
-    table = 1 << max(int(3 * count).bit_length(), 4)  # a merge makes two pairs and costs a symbol
+    pairs = 3 * count + 1  # at most: where a merge makes two pairs, a symbol is gone
+    table = 1 << max(pairs.bit_length(), 4)
     lengths = np.diff(ends, prepend=0)
     state = State(
         symbols.astype(np.int32),
@@ -74,11 +74,7 @@ def new_state(symbols, ends, weights):
         np.zeros(table, np.int64),
         np.full(table, _END, np.int64),
         np.full(table, _END, np.int64),
-        np.empty(3 * count + 1, np.int64),
-        np.empty(3 * count + 1, np.int64),
-        np.empty(2 * table, np.int64),
-        np.empty(2 * table, np.int64),
-        np.empty(3 * count + 1, np.int64),
+        *(np.empty(pairs, np.int64) for _ in range(5)),
         np.zeros(3, np.int64),
     )
     whole = np.asarray(ends)[lengths > 0]
@@ -104,7 +100,7 @@ def _count_pieces(text, end, classes, kind, slots, found):
         stop = next_piece(text, position, end, classes, kind)
         size, code = stop - position, uint64(stop - position)
         for i in range(position, stop):
-            code = (code ^ uint64(text[i])) * _MIX
+            code = (code ^ uint64(text[i])) * MIX
         slot = int64(code >> uint64(32)) & mask
         while slots[slot]:
             entry = slots[slot] - 1

@@ -64,7 +64,7 @@ def _contraction(text, start, end, kind):
     if first in (0x73, 0x74, 0x6D, 0x64):  # s t m d
         return start + 2
     if fold and start + 2 < end and text[start + 1] == 0xC5 and text[start + 2] == 0xBF:
-        return start + 3
+        return start + 3  # the long s, an s where case does not count
     second = text[start + 2] | fold if start + 2 < end else 0
     if (second == 0x65 and first in (0x72, 0x76)) or (first == second == 0x6C):  # re ve ll
         return start + 3

@@ -1,11 +1,13 @@
-"""Bytes read eight at a time, as 64-bit words, and arrays lent to compiled functions."""
+"""Bytes read eight at a time, as words of 64 bits; hash tables; arrays lent to compiled code."""
 
 from numba import carray, njit, types
 from numba.extending import intrinsic
-from numpy import uint64
+from numpy import int64, uint64
 
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import pointer_to
+
+MIX = uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: Knuth, volume 3, section 6.4
 
 
 @njit(**INNER)
@@ -34,3 +36,15 @@ def trailing_zeros(typing, word):
         return builder.cttz(arguments[0], context.get_constant(types.boolean, False))
 
     return types.int64(types.uint64), generate
+
+
+@njit(**INNER)
+def slot_of(keys, key):
+    """Where a key lies in a table, whose size is a power of 2, or the free place (-1) for it:
+    its own place or the next free one.
+    """
+    mask = keys.size - 1
+    slot = int64((uint64(key) * MIX) >> uint64(32)) & mask
+    while keys[slot] != key and keys[slot] != -1:
+        slot = (slot + 1) & mask
+    return slot

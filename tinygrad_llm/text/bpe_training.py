@@ -22,10 +22,16 @@ BYTE_ID = {byte: i for i, byte in enumerate(BYTE_ORDER)}
 
 
 def count_pieces(
-    texts: Iterable[str], pattern: str, progress: Progress | None = None
+    texts: Iterable[str],
+    pattern: str,
+    progress: Progress | None = None,
+    split: Callable[[str], Iterable[str] | Mapping[str, int]] | None = None,
 ) -> Counter[str]:
-    """How often each piece occurs; calls `progress("count", characters, None)` after each text."""
-    split = splitter(pattern)
+    """How often each piece occurs; calls `progress("count", characters, None)` after each text.
+
+    split: what cuts a text in place of the pattern's expression; it may count at once.
+    """
+    split = split or splitter(pattern)
     counts, read = Counter(), 0
     for text in texts:
         counts.update(split(well_formed(text)))

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from tinygrad_llm.text.bpe_training import BYTE_ID, Pair, Progress
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER, spell
 from tinygrad_llm.text.contents import Contents
 from tinygrad_llm.text.patterns import PATTERNS, splitter
-from tinygrad_llm.text.streams import utf8, well_formed
+from tinygrad_llm.text.streams import utf8
 from tinygrad_llm.text.unicode_classes import unicode_classes
 
 _PAYS = 1 << 18  # characters: about a second of the readable code, as long as loading takes
@@ -47,7 +47,7 @@ class Encoder:
 
     @cached_property
     def _merges(self):
-        from tinygrad_llm.kernels.bpe import merges_of
+        from tinygrad_llm.kernels.merging import merges_of
 
         ranks = np.fromiter(self._ranks.values(), np.int64, len(self._ranks))
         return merges_of(list(self._ranks), ranks, np.array(self._made, np.int64)[ranks])
@@ -100,25 +100,19 @@ def count_pieces(
     texts: Iterable[str], pattern: str, progress: Progress | None = None
 ) -> Counter[str]:
     """As in bpe_training.py."""
-    counts: Counter[str] = Counter()
-    read = 0
-    for text in texts:
-        text = well_formed(text)
-        known = pattern in PATTERNS and worthwhile(len(text))
-        counts.update(_pieces(text, pattern) if known else splitter(pattern)(text))
-        read += len(text)
-        if progress:
-            progress("count", read, None)
-    return counts
+    return readable.count_pieces(texts, pattern, progress, partial(_pieces, pattern))
 
 
-def _pieces(text: str, pattern: str) -> dict[str, int]:
+def _pieces(pattern: str, text: str) -> dict[str, int] | list[str]:
+    """How often each piece occurs, or all pieces one after another."""
+    if pattern not in PATTERNS or not worthwhile(len(text)):
+        return splitter(pattern)(text)
     from tinygrad_llm.kernels.bpe_training import count_pieces
     from tinygrad_llm.kernels.pieces import KINDS
 
-    text = text.encode()
-    found = count_pieces(text, unicode_classes(), KINDS[pattern])
-    return {text[start:end].decode(): count for start, end, count in zip(*found.tolist())}
+    encoded = text.encode()
+    found = count_pieces(encoded, unicode_classes(), KINDS[pattern])
+    return {encoded[start:end].decode(): count for start, end, count in zip(*found.tolist())}
 
 
 def learn_merges(
