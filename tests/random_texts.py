@@ -32,22 +32,30 @@ _FRAGMENTS = [
 
 @cache
 def _assigned() -> str:
-    """Every character that Unicode 14 assigns, surrogates and private use apart."""
-    every = map(chr, range(sys.maxunicode + 1))
-    return "".join(c for c in every if unicodedata.category(c) not in ("Cn", "Cs", "Co"))
+    """Every character that this Python knows, surrogates and private use apart."""
+    return "".join(c for c in _all() if unicodedata.category(c) not in ("Cn", "Co"))
+
+
+@cache
+def _all() -> str:
+    """Every code point but the surrogates: what no Unicode has assigned yet, too."""
+    return "".join(chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000)
 
 
 def random_texts(count: int, seed: int, length: int = 40) -> list[str]:
-    """Texts that mix ASCII, one script, any character, white space, control characters, emoji."""
+    """Texts that mix ASCII, one script, any character of this Python's Unicode, any code point at
+    all, white space, control characters, emoji.
+    """
     rng, every = random.Random(seed), _assigned()
 
     def part(block: int) -> str:
-        kind = rng.randrange(6)
+        kind = rng.randrange(7)
         if kind == 0:
             return rng.choice(_FRAGMENTS)
         if kind == 1:
             return rng.choice(_WHITE) * rng.randrange(1, 4)
-        letters = {2: "abcdeABC019.,'!", 3: every[block : block + 60], 4: every, 5: _CONTROL}[kind]
+        script = every[block : block + 60]
+        letters = ["abcdeABC019.,'!", script, every, _all(), _CONTROL][kind - 2]
         return "".join(rng.choices(letters, k=rng.randrange(1, 6)))
 
     return [

@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pytest
-import regex
 from numba import njit
 
 from tests.random_texts import random_texts
@@ -34,14 +33,6 @@ def pieces(text, name):
 
 def test_every_pattern_has_a_scanner():
     assert KINDS.keys() == PATTERNS.keys()
-
-
-def test_classes_are_those_of_regex():
-    names = {0: r"[^\s\p{L}\p{N}]", 1: r"\p{L}", 2: r"\p{N}", 3: r"\s"}
-    expressions = {number: regex.compile(name) for number, name in names.items()}
-    classes = unicode_classes()
-    for code in [*range(0x3000), *random.Random(0).sample(range(0x110000), 5000)]:
-        assert expressions[int(classes[code])].fullmatch(chr(code)), hex(code)
 
 
 @pytest.mark.parametrize("name", PATTERNS)

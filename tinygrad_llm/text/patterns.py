@@ -4,7 +4,8 @@
 SmolLM's tokenizer.json asks; `llama3` the tokenizer.json of Llama 3; `cl100k` GPT-4's in tiktoken,
 with (?![\\s\\S]) for the end and {1,3} for {1,3}+, which mean the same to every engine.
 They speak of Unicode categories (letters \\p{L}, numbers \\p{N}), which Python's `re` does not
-know, so the package `regex` runs them; kernels/pieces.py is their compiled twin.
+know, so the package `regex` runs them, with the classes of unicode_classes.py; kernels/pieces.py is
+their compiled twin.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tinygrad_llm.errors import InputError, suggest
+from tinygrad_llm.text.unicode_classes import stand_ins
 
 PATTERNS = {
     "gpt2": r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""",
@@ -44,13 +47,22 @@ def splitter(pattern: str) -> Callable[[str], list[str]]:
     import regex
 
     if pattern in PATTERNS:
-        return regex.compile(PATTERNS[pattern]).findall
+        return partial(_split, regex.compile(PATTERNS[pattern]))
     if not isinstance(pattern, str) or re.fullmatch(r"[\w.-]*", pattern):
         raise suggest(pattern, PATTERNS, "split pattern")
     try:
         return partial(_split_by, regex.compile(pattern))
     except (regex.error, RecursionError) as error:
         raise InputError(f"split pattern {pattern!r:.80}: {error}") from None
+
+
+def _split(expression: Any, text: str) -> list[str]:
+    """The pieces of a text by a pattern of ours: they cover it, so their lengths tell them."""
+    if text.isascii() or not (strange := stand_ins().keys() & set(text)):
+        return expression.findall(text)
+    shown = text.translate({ord(character): stand_ins()[character] for character in strange})
+    ends = list(accumulate(map(len, expression.findall(shown)), initial=0))
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 def _split_by(expression: Any, text: str) -> list[str]:

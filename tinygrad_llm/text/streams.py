@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TextIO
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.text.unicode_classes import unicode_classes
 
 CHUNK = 1 << 20
 LONGEST = 8
+_WORD = (1, 2)  # classes of letters and numbers
 _AFTER_A_WORD = frozenset(" \t\r\n\u3000,.;:!?)，。、；：！？）")
 
 
@@ -59,7 +61,9 @@ def _is_safe(before: str, after: str) -> bool:
     apostrophe), nor from anything but white space to a blank. A run of white space is never cut:
     how it falls into pieces depends on what follows it.
     """
-    return (before.isalnum() and after in _AFTER_A_WORD) or (after == " " and not before.isspace())
+    if after == " " and not before.isspace():
+        return True
+    return after in _AFTER_A_WORD and unicode_classes()[ord(before)] in _WORD
 
 
 def _blocks(source: TextIO | Iterable[str], size: int) -> Iterator[str]:

@@ -1,15 +1,21 @@
 r"""What the split patterns ask of a character: letter, number, white space, or none of these.
 
-The table is made from the package `regex`, so that it says of every character what the patterns'
-\p{L}, \p{N} and \s say.
+The answers are those of unicode_ranges.py, whatever Unicode the installed `regex` knows: to it, a
+character of which it says something else is shown as one of the same class.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
+
+from tinygrad_llm.text.unicode_ranges import LETTERS, NUMBERS, SPACES
+
+_EXPRESSIONS = r"\p{L}+", r"\p{N}+", r"\s+"
+_STAND_INS = "\N{NULL}\N{LATIN SMALL LETTER SHARP S}\N{SUPERSCRIPT TWO}\N{EM SPACE}"
 
 
 @cache
@@ -19,11 +25,25 @@ def unicode_classes() -> np.ndarray:
     >>> [int(unicode_classes()[ord(character)]) for character in "é٣ !"]
     [1, 2, 3, 0]
     """
+    classes = np.zeros(sys.maxunicode + 1, np.uint8)
+    for number, ranges in enumerate((LETTERS, NUMBERS, SPACES), start=1):
+        for one in ranges.split():
+            first, _, last = one.partition("-")
+            classes[int(first, 16) : int(last or first, 16) + 1] = number
+    return classes
+
+
+@cache
+def stand_ins() -> Mapping[str, str]:
+    """For each character that `regex` puts in another class, one of the right class.
+
+    No pattern of ours names a stand-in, so it is cut as every character of its class.
+    """
     import regex
 
-    every = "".join(map(chr, range(sys.maxunicode + 1)))
-    classes = np.zeros(len(every), np.uint8)
-    for number, pattern in enumerate((r"\p{L}+", r"\p{N}+", r"\s+"), start=1):
-        for match in regex.finditer(pattern, every):
-            classes[match.start() : match.end()] = number
-    return classes
+    every, theirs = "".join(map(chr, range(sys.maxunicode + 1))), unicode_classes() * 0
+    for number, expression in enumerate(_EXPRESSIONS, start=1):
+        for match in regex.finditer(expression, every):
+            theirs[match.start() : match.end()] = number
+    differing = np.flatnonzero(theirs != unicode_classes())
+    return {chr(code): _STAND_INS[unicode_classes()[code]] for code in differing}
