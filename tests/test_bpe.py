@@ -11,6 +11,7 @@ from tests.random_texts import random_texts, shared_file, shared_text
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.text import BPETokenizer
 from tinygrad_llm.text.bpe import merge
+from tinygrad_llm.text.bpe_training import BYTE_ID
 from tinygrad_llm.text.patterns import PATTERNS
 from tinygrad_llm.text.streams import well_formed
 
@@ -106,10 +107,19 @@ def test_special_tokens_only_when_allowed(gpt2, their_gpt2):
 
 
 @given(st.text())
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=10_000, deadline=None, database=None)
 def test_round_trip_of_text(text):
     assert SMALL.decode(SMALL.encode(text)) == text
     assert SMALL.decode(SMALL.encode(text, allowed_special="all")) == text
+
+
+@given(st.binary())
+@settings(max_examples=10_000, deadline=None, database=None)
+def test_round_trip_of_bytes(data):
+    """What is no UTF-8 comes back too: its bytes are tokens."""
+    assert SMALL.decode_bytes([BYTE_ID[byte] for byte in data]) == data
+    text = data.decode(errors="replace")
+    assert SMALL.decode_bytes(SMALL.encode(text)) == text.encode()
 
 
 def test_every_id_round_trips():

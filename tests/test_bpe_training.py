@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.random_texts import random_texts, shared_text
+from tinygrad_llm.text import bpe_training
 from tinygrad_llm.text.bpe_training import BYTE_ID, count_pieces, learn_merges
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER, spell
 
@@ -74,6 +75,14 @@ def test_progress_is_told_at_every_step():
     assert counts == {"ab": 2, " ab": 1}
     learn_merges(counts, 5, progress=lambda *call: calls.append(call))
     assert calls == [("count", 5, None), ("count", 7, None), ("merge", 1, 5), ("merge", 2, 5)]
+
+
+def test_the_rarest_pieces_are_forgotten_where_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(bpe_training, "MOST_BYTES", 100)
+    texts = [f"often word{i} " + "x" * 200 for i in range(1000, 1100)]
+    counts = count_pieces(texts, "gpt2")
+    assert counts["often"] == 100
+    assert sum(map(len, counts)) <= 100 + len(texts[0])
 
 
 @pytest.mark.parametrize("least", [0, 3])

@@ -1,4 +1,4 @@
-"""The compiled twin of text/bpe_training.py: pieces counted over UTF-8, merges learned in arrays.
+"""The compiled twin of `learn_merges` in text/bpe_training.py: merges learned in arrays.
 
 The symbols of all pieces are one linked list. Each pair of neighbours keeps its count and a list of
 the places where it was made, from left to right; a place that a merge has changed since is passed
@@ -9,142 +9,143 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy import int64, uint64
+from numpy import int64
 
-from tinygrad_llm.kernels.bpe import PADDING
 from tinygrad_llm.kernels.compiling import INNER, Compiled
-from tinygrad_llm.kernels.pieces import next_piece
-from tinygrad_llm.kernels.words import MIX, lent, slot_of
+from tinygrad_llm.kernels.words import slot_of
 
 _END = -1
-_NODES, _HEAP, _FRESH = range(3)  # what State.used counts
+_NODES, _HEAP, _FRESH, _PAIRS = range(4)  # what State.used counts
+_FIRST_TABLE = 1 << 10
 
 
 class State(NamedTuple):
-    """What learning works on; N symbols.
+    """What learning works on; N symbols, places of them and of nodes as int32.
 
     symbols, after, before, weights (N,): a symbol or -1, its neighbours' places, and how often its
     piece occurs. keys (left << 32 | right, or -1), counts, first, last: a hash table of pairs with
-    the ends of their lists. places, links: a node of a list. heap_counts, heap_keys: the heap.
-    fresh: slots of pairs that the heap does not know yet. used: nodes, heap entries, fresh slots.
+    the ends of their lists; at most half of it is used. places, links: a node of a list.
+    heap_counts, heap_keys: the heap. fresh: slots of pairs that the heap does not know yet. used:
+    nodes, heap entries, fresh slots, pairs.
     """
 
     symbols: np.ndarray
     after: np.ndarray
     before: np.ndarray
     weights: np.ndarray
+    places: np.ndarray
+    links: np.ndarray
     keys: np.ndarray
     counts: np.ndarray
     first: np.ndarray
     last: np.ndarray
-    places: np.ndarray
-    links: np.ndarray
     heap_counts: np.ndarray
     heap_keys: np.ndarray
     fresh: np.ndarray
     used: np.ndarray
 
 
-def count_pieces(text, classes, kind):
-    """(starts, ends, counts) of the different pieces of a text in bytes, in the order in which they
-    first come.
+class Learner:
+    """Learns merges from pieces, some at a time.
+
+    symbols: int32, those of all pieces; ends: where each piece ends; weights: how often each
+    occurs.
     """
-    count = len(text)
-    found = np.empty((count, 3), np.int64)
-    slots = np.zeros(1 << max(count.bit_length(), 4), np.int64)
-    padded = np.frombuffer(text + PADDING, np.uint8)
-    number = _count_pieces(padded, count, classes, kind, slots, found)
-    return found[:number].T
+
+    def __init__(self, symbols, ends, weights):
+        count = len(symbols)
+        after, before = np.arange(1, count + 1, dtype=np.int32), np.arange(-1, count - 1)
+        whole = np.asarray(ends)[np.diff(ends, prepend=0) > 0]
+        after[whole - 1] = before[whole[:-1]] = _END
+        self._state = State(
+            symbols.astype(np.int32),
+            after,
+            before.astype(np.int32),
+            np.repeat(np.asarray(weights, np.int64), np.diff(ends, prepend=0)),
+            # at most so many nodes: where a merge makes two pairs, a symbol is gone
+            *(np.empty(3 * count, np.int32) for _ in range(2)),
+            *_new_table(_FIRST_TABLE),
+            np.zeros(4, np.int64),
+        )
+        counted = 0
+        while (counted := _start(self._state, counted)) < count:
+            self._grow()
+
+    def learn(self, number, least, next_token):
+        """Up to `number` merges of pairs that occur `least` times, (M, 2) int64, into the ids from
+        next_token on.
+        """
+        pairs, made, full = np.empty((number, 2), np.int64), 0, True
+        while full:
+            made, full = _learn(self._state, pairs, made, least, next_token)
+            if full:
+                self._grow()
+        return pairs[:made]
+
+    def _grow(self):
+        """Twice the table and the heap."""
+        old = self._state
+        self._state = State(*old[:6], *_new_table(2 * len(old.keys)), old.used)
+        _move_table(old, self._state)
 
 
-def new_state(symbols, ends, weights):
-    """The state before the first merge. symbols: int32, of all pieces; ends: where each piece ends;
-    weights: how often each occurs.
-    """
-    count = len(symbols)
-    pairs = 3 * count + 1  # at most: where a merge makes two pairs, a symbol is gone
-    table = 1 << max(pairs.bit_length(), 4)
-    lengths = np.diff(ends, prepend=0)
-    state = State(
-        symbols.astype(np.int32),
-        np.arange(1, count + 1),
-        np.arange(-1, count - 1),
-        np.repeat(np.asarray(weights, np.int64), lengths),
-        np.full(table, -1, np.int64),
-        np.zeros(table, np.int64),
-        np.full(table, _END, np.int64),
-        np.full(table, _END, np.int64),
-        *(np.empty(pairs, np.int64) for _ in range(5)),
-        np.zeros(3, np.int64),
+def _new_table(size):
+    """The arrays of State from keys to fresh."""
+    return (
+        np.full(size, -1, np.int64),
+        np.zeros(size, np.int64),
+        *(np.full(size, _END, np.int32) for _ in range(2)),
+        *(np.empty(size // 2, np.int64) for _ in range(2)),
+        np.empty(size // 2, np.int32),
     )
-    whole = np.asarray(ends)[lengths > 0]
-    state.after[whole - 1] = _END
-    state.before[whole[:-1]] = _END
-    _start(state)
-    return state
-
-
-def learn(state, number, least, next_token):
-    """Up to `number` merges of pairs that occur `least` times, (M, 2) int64, into the ids from
-    next_token on.
-    """
-    pairs = np.empty((number, 2), np.int64)
-    return pairs[: _learn(state, pairs, least, next_token)]
 
 
 @Compiled
-def _count_pieces(text, end, classes, kind, slots, found):
-    text, classes, slots, found = lent(text), lent(classes), lent(slots), lent(found)
-    position, number, mask = 0, 0, slots.size - 1
-    while position < end:
-        stop = next_piece(text, position, end, classes, kind)
-        size, code = stop - position, uint64(stop - position)
-        for i in range(position, stop):
-            code = (code ^ uint64(text[i])) * MIX
-        slot = int64(code >> uint64(32)) & mask
-        while slots[slot]:
-            entry = slots[slot] - 1
-            start = found[entry, 0]
-            if found[entry, 1] - start == size and _same(text, start, position, size):
-                found[entry, 2] += 1
-                break
-            slot = (slot + 1) & mask
-        else:
-            found[number, 0], found[number, 1], found[number, 2] = position, stop, 1
-            number += 1
-            slots[slot] = number
-        position = stop
-    return number
+def _start(state, i):
+    """Count the pairs from the symbol at i on; where it ended, for want of room or of symbols."""
+    while i < state.symbols.size and _has_room(state, 1):
+        if state.after[i] != _END:
+            _add(state, i)
+        i += 1
+    state.used[_FRESH] = 0  # while counts still grow, the heap must not know them
+    for slot in range(state.keys.size if i == state.symbols.size else 0):
+        if state.keys[slot] != -1:
+            _push(state, state.counts[slot], state.keys[slot])
+    return i
+
+
+@Compiled
+def _move_table(old, new):
+    for i in range(old.used[_HEAP]):
+        new.heap_counts[i], new.heap_keys[i] = old.heap_counts[i], old.heap_keys[i]
+    for slot in range(old.keys.size):
+        if old.keys[slot] != -1:
+            place = slot_of(new.keys, old.keys[slot])
+            new.keys[place], new.counts[place] = old.keys[slot], old.counts[slot]
+            new.first[place], new.last[place] = old.first[slot], old.last[slot]
 
 
 @njit(**INNER)
-def _same(text, a, b, size):
-    for i in range(size):
-        if text[a + i] != text[b + i]:
-            return False
-    return True
+def _has_room(state, pairs):
+    """Whether the table takes so many pairs more."""
+    return state.used[_PAIRS] + pairs <= state.fresh.size
 
 
 @Compiled
-def _start(state):
-    for i in range(state.symbols.size):
-        if state.after[i] != _END:
-            _add(state, i)
-    _push_fresh(state)
-
-
-@Compiled
-def _learn(state, pairs, least, next_token):
-    made = 0
+def _learn(state, pairs, made, least, next_token):
+    """(merges made so far, whether the table has to grow before the next)."""
     while made < len(pairs):
         slot = _pop_most_frequent(state, least)
         if slot < 0:
             break
-        key = state.keys[slot]
+        key, token = state.keys[slot], next_token + made
+        if not _has_room(state, min(2 * state.counts[slot], 2 * token + 1)):
+            _push(state, state.counts[slot], key)
+            return made, True
         pairs[made, 0], pairs[made, 1] = key >> 32, key & 0xFFFFFFFF
-        _merge(state, slot, next_token + made)
+        _merge(state, slot, token)
         made += 1
-    return made
+    return made, False
 
 
 @njit(**INNER)
@@ -211,6 +212,7 @@ def _add(state, i):
     """One more pair, that of the symbol at i and the one after it."""
     key = _key(state, i)
     slot, node = slot_of(state.keys, key), state.used[_NODES]
+    state.used[_PAIRS] += state.keys[slot] != key
     state.keys[slot] = key
     state.counts[slot] += state.weights[i]
     state.places[node], state.links[node] = i, _END

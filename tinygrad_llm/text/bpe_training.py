@@ -18,6 +18,7 @@ from tinygrad_llm.text.streams import well_formed
 
 Pair = tuple[int, int]
 Progress = Callable[[str, int, int | None], object]
+MOST_BYTES = 1 << 23  # of different pieces: a million words
 BYTE_ID = {byte: i for i, byte in enumerate(BYTE_ORDER)}
 
 
@@ -29,16 +30,36 @@ def count_pieces(
 ) -> Counter[str]:
     """How often each piece occurs; calls `progress("count", characters, None)` after each text.
 
-    split: what cuts a text in place of the pattern's expression; it may count at once.
+    split: what cuts a text in place of the pattern's expression; it may count at once. Memory is
+    bounded: whenever the different pieces have more than MOST_BYTES, the rarest are forgotten until
+    half of that is left. Ordinary text of hundreds of megabytes stays below it.
     """
     split = split or splitter(pattern)
-    counts, read = Counter(), 0
+    counts, read, held = Counter(), 0, 0
     for text in texts:
-        counts.update(split(well_formed(text)))
+        found = Counter(split(well_formed(text)))
+        held += sum(len(piece.encode()) for piece in found if piece not in counts)
+        counts.update(found)
+        if held > MOST_BYTES:
+            counts, held = _most_frequent(counts, MOST_BYTES // 2)
         read += len(text)
         if progress:
             progress("count", read, None)
     return counts
+
+
+def _most_frequent(counts: Counter[str], size: int) -> tuple[Counter[str], int]:
+    """The pieces that occur most often, one or more, of `size` bytes together; and their bytes.
+
+    >>> _most_frequent(Counter({"the": 9, "rare": 1, "of": 4}), 5)
+    (Counter({'the': 9, 'of': 4}), 5)
+    """
+    kept, held = Counter(), 0
+    for piece, count in counts.most_common():
+        if not kept or held + len(piece.encode()) <= size:
+            kept[piece] = count
+            held += len(piece.encode())
+    return kept, held
 
 
 def learn_merges(

@@ -107,7 +107,7 @@ def _pieces(pattern: str, text: str) -> dict[str, int] | list[str]:
     """How often each piece occurs, or all pieces one after another."""
     if pattern not in PATTERNS or not worthwhile(len(text)):
         return splitter(pattern)(text)
-    from tinygrad_llm.kernels.bpe_training import count_pieces
+    from tinygrad_llm.kernels.piece_counts import count_pieces
     from tinygrad_llm.kernels.pieces import KINDS
 
     encoded = text.encode()
@@ -139,16 +139,16 @@ def learn_merges(
 def _learn(
     counts: Mapping[str, int], limit: int, least: int, progress: Progress | None
 ) -> list[Pair]:
-    from tinygrad_llm.kernels.bpe_training import learn, new_state
+    from tinygrad_llm.kernels.bpe_training import Learner
 
     pieces = [piece.encode() for piece in counts]
     numbers = np.array([BYTE_ID[byte] for byte in range(256)], np.int32)
     symbols = numbers[np.frombuffer(b"".join(pieces), np.uint8)]
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
-    state, merges = new_state(symbols, ends, list(counts.values())), []
+    learner, merges = Learner(symbols, ends, list(counts.values())), []
     while len(merges) < limit:
         number = min(_MERGES_AT_ONCE, limit - len(merges))
-        found = learn(state, number, least, 256 + len(merges)).tolist()
+        found = learner.learn(number, least, 256 + len(merges)).tolist()
         merges += map(tuple, found)
         if progress:
             progress("merge", len(merges), limit)
