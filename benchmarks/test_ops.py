@@ -53,6 +53,9 @@ HEADS = normal(B, 4, T, D // 4)
 # Operands and settings as a small GPT has them; any other operation takes a sample of the laws.
 CASES = {
     **{name: ((ROWS, ROWS + 1), {}) for name in ("add", "subtract", "multiply", "divide")},
+    **{name: ((ROWS, ROWS[::-1]), {}) for name in ("maximum", "minimum")},
+    "power": ((np.abs(ROWS) + 1, ROWS), {}),
+    "where": ((ROWS, ROWS + 1), {"condition": ROWS > 0}),
     **{name: ((ROWS,), {}) for name in ("exp", "relu", "sigmoid", "tanh", "silu")},
     **{name: ((ROWS,), {"axis": -1}) for name in ("softmax", "log_softmax")},
     **{name: ((ROWS,), {"axis": -1, "keepdims": False}) for name in ("sum", "mean")},

@@ -23,7 +23,7 @@ OPS = (FUNCTIONS.keys() | {"adamw", "square_norm"}) - {"dropout"}
 
 
 def forward_and_backward(name, operands, settings):
-    """A function that returns [values and gradients], dy being like y, None for what is no array."""
+    """A function that returns [values and gradients]: dy is like y; what is no array has None."""
     inputs = [
         torch.from_numpy(x).requires_grad_() if hasattr(x, "dtype") else x for x in operands
     ]
