@@ -6,6 +6,7 @@ Run: pytest benchmarks [-k gelu]; the versions of an operation stand in one grou
 
 import functools
 import importlib.util
+import math
 import time
 
 import numpy as np
@@ -27,7 +28,7 @@ SHAPE = B, T, D = 4, 128, 256
 WEIGHTS = 2**20  # that the optimizer moves
 SECONDS = 0.2  # at most, about, for each version
 TOLERANCE = 2e-5  # of the largest number
-OPS = TABLE | {"adamw": optimizer.adamw, "square_norm": optimizer.square_norm}
+OPS = TABLE | {"adamw": optimizer.adamw, "gradient_norm": optimizer.square_norm}
 VERSIONS = [
     pytest.param(name, label, id=f"{name}-{label}")
     for name, op in OPS.items()
@@ -60,7 +61,7 @@ CASES = {
     **{name: ((ROWS,), {"axis": -1}) for name in ("softmax", "log_softmax")},
     **{name: ((ROWS,), {"axis": -1, "keepdims": False}) for name in ("sum", "mean")},
     "gelu": ((ROWS,), {"approximate": "tanh"}),
-    "matmul": ((ROWS, normal(D, D)), {}),
+    "matmul": ((ROWS.reshape(B * T, D), normal(D, D)), {}),
     "linear": ((ROWS, normal(4 * D, D), normal(4 * D)), {}),
     "feed_forward": (
         (ROWS, normal(4 * D, D), normal(4 * D), normal(D, 4 * D), normal(D), ROWS),
@@ -128,11 +129,11 @@ def work(name, label, dtype=np.float32):
         if label == "pytorch":
             return torch_passes.adamw(*state[:2], **ADAMW)
         return lambda: updates(room[label](name), state)
-    if name == "square_norm":
+    if name == "gradient_norm":
         x = normal(WEIGHTS).astype(dtype)
         if label == "pytorch":
-            return torch_passes.square_norm(x)
-        return lambda: [room[label](name)(x)]
+            return torch_passes.gradient_norm(x)
+        return lambda: [math.sqrt(room[label](name)(x))]
     operands, settings = case(name)
     operands = as_floats(operands, dtype)
     if label == "pytorch":

@@ -60,22 +60,34 @@ def measure(workload: str, peers, *, turns=5, seconds=2.0, threads=None) -> Iter
         limits = stack.enter_context(Peer("benchmarks.peers.limits:Limits", threads=threads))
         phases = {peer: runner.phase for peer, runner in runners.items()}
         times = take_turns({**phases, PRODUCT: lambda: limits.call("seconds")}, turns)
-        rows = {
-            peer: {"peak_rss_mb": runner.peak(), "warm_up_s": runner.first["warm_up_s"]}
+        facts = {
+            peer: {
+                "peak_rss_mb": runner.peak(),
+                "warm_up_s": runner.first["warm_up_s"],
+                "first_losses": runner.first["losses"],
+            }
             for peer, runner in runners.items()
         }
-    floor = floor_seconds(work, min(times.pop(PRODUCT)))
-    theirs = [peer for peer in PYTORCHS if peer in rows]
-    if len(theirs) > 1:
-        times[BEST] = [min(turn) for turn in zip(*(times[peer] for peer in theirs), strict=True)]
+    for row in results(work, times, facts):
+        yield {"workload": workload, **row}
+
+
+def results(work: Workload, times: dict[str, list[float]], facts: dict[str, dict]) -> list[dict]:
+    """The rows from the seconds of every turn and what else is known of each contender."""
+    floor, facts = floor_seconds(work, min(times[PRODUCT])), dict(facts)
+    ways = [peer for peer in PYTORCHS if peer in facts]
+    if len(ways) > 1:
+        fastest = [min(turn) for turn in zip(*(times[peer] for peer in ways), strict=True)]
+        times = times | {BEST: fastest}
         # the least of each, as if the fastest were the leanest too
-        rows[BEST] = {k: min(rows[peer][k] for peer in theirs) for k in rows[OURS]}
-    for peer, row in rows.items():
-        yield {"workload": workload, "peer": peer, **figures(work, times[peer], times[OURS])} | {
-            **row,
-            "floor": floor / statistics.median(times[peer]),
-            **({"first_losses": runners[peer].first["losses"]} if peer in runners else {}),
+        facts[BEST] = {
+            key: min(facts[peer][key] for peer in ways) for key in ("peak_rss_mb", "warm_up_s")
         }
+    return [
+        {"peer": peer, **figures(work, times[peer], times[OURS])}
+        | {"floor": floor / statistics.median(times[peer]), **known}
+        for peer, known in facts.items()
+    ]
 
 
 def start(
