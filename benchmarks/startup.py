@@ -24,6 +24,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from benchmarks.peer import ROOT
 
 # Typed behind `tinygrad-llm`. {model}: a folder with a trained char-cpu; {new}: an empty one.
@@ -43,8 +45,9 @@ def measure(tries: int = 3, commands=tuple(COMMANDS)) -> Iterator[dict]:
         folder = Path(name)
         (folder / "text.txt").write_text("The import statement finds a module. " * 200)
         warm, model = folder / "warm", folder / "model"
+        cases = tqdm([*itertools.product(commands, ("cold", "warm"))], leave=False, disable=None)
         run(f"pretrain --preset char-cpu --steps 1 --out {model}", warm)
-        for command, state in itertools.product(commands, ("cold", "warm")):
+        for command, state in cases:
             paths = {"model": model, "folder": folder}
             if state == "warm" and command != "pretrain":  # which filled its part of the cache
                 run(COMMANDS[command].format(**paths), warm)
