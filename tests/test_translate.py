@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.inference.translate import SEARCH, padded, translate, translate_texts
+from tinygrad_llm.inference.translate import GREEDY, SEARCH, padded, translate, translate_texts
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.text import ByteTokenizer
 
 END, START = 1, 2
-GREEDY = dataclasses.replace(SEARCH, num_beams=1)
 
 
 def model_of(seed, vocab_size=11, longest=24, **changes):

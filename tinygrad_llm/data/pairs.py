@@ -24,7 +24,7 @@ IGNORE = -100
 
 
 def read_pairs(source: str | Path, target: str | Path | None = None) -> list[tuple[str, str]]:
-    """The lines of two files, each with its translation; or of one with a tab between the two.
+    """The lines of two files, each with its translation; or of one, with a tab between the two.
 
     Files are UTF-8, those that end in .gz compressed. A pair of which a side is blank is left out.
     InputError where a file cannot be read, the files differ in lines, or nothing is left.
@@ -35,7 +35,7 @@ def read_pairs(source: str | Path, target: str | Path | None = None) -> list[tup
         ours, theirs = _lines(source), _lines(target)
         if len(ours) != len(theirs):
             raise InputError(
-                f"{source} has {len(ours):,} lines, but {target} {len(theirs):,}; line n of the one "
+                f"{source} has {len(ours):,} lines, but {target} {len(theirs):,}; line n of one "
                 "must be the translation of line n of the other"
             )
         pairs = list(zip(ours, theirs))

@@ -20,7 +20,8 @@ from tinygrad_llm.text import Tokenizer
 
 ROWS = 256  # texts that are written at a time, over all beams
 BEYOND = 50  # a target may have so many tokens more than its source: Vaswani et al., section 6.1
-SEARCH = GenerationConfig(temperature=0, num_beams=4, length_penalty=0.6)  # theirs, too
+SEARCH = GenerationConfig(temperature=0, num_beams=5, length_penalty=0.6)
+GREEDY = dataclasses.replace(SEARCH, num_beams=1)
 
 
 class PairDecoder:
