@@ -39,7 +39,7 @@ def main(data, out="runs/multi30k", seed=1, mark=MARK, reporter=None, **changes)
     for text, translation in list(zip(texts, found))[:3]:
         print(f"{text}\n  {translation}")
     seconds = time.perf_counter() - start
-    print(f"BLEU {scores[5, False]:.2f} in {seconds / 60:.1f} minutes (marks: {mark}, {LIMIT // 60})")
+    print(f"BLEU {scores[5, False]:.2f} (mark {mark}) in {seconds / 60:.1f} minutes (at most 60)")
     return scores[5, False] >= mark and seconds <= LIMIT
 
 

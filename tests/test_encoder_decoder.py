@@ -112,73 +112,25 @@ def test_dropout_follows_the_generator():
     assert losses[0] != next_target_token(small_model(), SOURCE, TARGET, LABELS).total.item()
 
 
-def torch_twin(model):
-    """torch.nn.Transformer with our weights, and its embedding."""
-    torch = pytest.importorskip("torch")
-    twin = torch.nn.Transformer(24, 4, 2, 2, 40, dropout=0.0, batch_first=True).eval()
-    twin.encoder.norm = twin.decoder.norm = None
-    names = {
-        "self_attn.in_proj.": "self_attn.in_proj_",
-        "encoder_attn.in_proj.": "multihead_attn.in_proj_",
-        "encoder_attn.": "multihead_attn.",
-        "encoder_attn_layer_norm": "norm2",
-        "self_attn_layer_norm": "norm1",
-        "feed_forward.fc": "linear",
-    }
-    state = {}
-    for path, array in model.state_dict().items():
-        side, *rest = path.split(".", 2)
-        if side == "shared":
-            continue
-        name = rest[1]
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs) if name.startswith(ours) else name
-        name = name.replace("final_layer_norm", "norm2" if side == "encoder" else "norm3")
-        state[f"{side}.layers.{rest[0]}.{name}"] = torch.tensor(array)
-    twin.load_state_dict(state)
-    return torch, twin
-
-
 def test_forward_and_gradients_are_those_of_torch():
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_transformer import TorchTransformer, torch_name
+
     model = small_model(decoder_attention_heads=4, decoder_ffn_dim=40)
-    torch, twin = torch_twin(model)
-    embedding = torch.tensor(model.shared.weight.data, requires_grad=True)
-    half = 10000.0 ** (-2 * torch.arange(12) / 24)
-
-    def embedded(ids):
-        angles = torch.outer(torch.arange(ids.shape[1]), half)
-        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-        return embedding[torch.tensor(ids)] * 24**0.5 + waves
-
-    padding = torch.tensor(SOURCE == 0)
-    states = twin(
-        embedded(SOURCE),
-        embedded(TARGET),
-        tgt_mask=twin.generate_square_subsequent_mask(6),
-        src_key_padding_mask=padding,
-        memory_key_padding_mask=padding,
-    )
-    logits = states @ embedding.T
-    np.testing.assert_allclose(model(SOURCE, TARGET).data, logits.detach(), atol=1e-5)
-    loss = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), torch.tensor(LABELS).flatten(), label_smoothing=0.1
-    )
+    twin = TorchTransformer(model.config)
+    twin.load_ours(model.state_dict())
+    source, target, labels = map(torch.tensor, (SOURCE, TARGET, LABELS))
+    logits = twin.logits(source, target).detach()
+    np.testing.assert_allclose(model(SOURCE, TARGET).data, logits, atol=1e-5)
+    loss = twin(source, target, labels, label_smoothing=0.1)
     loss.backward()
     ours = next_target_token(model, SOURCE, TARGET, LABELS, label_smoothing=0.1)
-    mean = ours.total * (1 / ours.tokens)
-    mean.backward()
-    assert abs(mean.item() - loss.item()) < 1e-5
-    np.testing.assert_allclose(model.shared.weight.grad, embedding.grad, atol=1e-5)
-    theirs = {name: p.grad for name, p in twin.named_parameters()}
-    for ours_name, name in (
-        ("encoder.0.self_attn.in_proj.weight", "encoder.layers.0.self_attn.in_proj_weight"),
-        ("encoder.1.feed_forward.fc1.bias", "encoder.layers.1.linear1.bias"),
-        ("decoder.0.encoder_attn.in_proj.weight", "decoder.layers.0.multihead_attn.in_proj_weight"),
-        ("decoder.0.encoder_attn.in_proj.bias", "decoder.layers.0.multihead_attn.in_proj_bias"),
-        ("decoder.1.final_layer_norm.weight", "decoder.layers.1.norm3.weight"),
-    ):
-        gradient = dict(model.named_parameters())[ours_name].grad
-        np.testing.assert_allclose(gradient, theirs[name], atol=1e-5, err_msg=name)
+    (ours.total * (1 / ours.tokens)).backward()
+    assert abs(ours.total.item() / ours.tokens - loss.item()) < 1e-5
+    theirs = dict(twin.named_parameters())
+    for name, parameter in model.named_parameters():
+        gradient = theirs[torch_name(name)].grad
+        np.testing.assert_allclose(parameter.grad, gradient, atol=1e-5, err_msg=name)
 
 
 def test_the_loss_is_that_of_the_logits():
