@@ -39,14 +39,24 @@ def main(seed=1, steps=2500, width=64, mark=1.0):
     start, rng = time.perf_counter(), np.random.default_rng(int(seed))
     lengths = rng.integers(4, LONGEST + 1, size=1000)
     held_out = {tuple(rng.integers(FIRST, SIZE, size=n).tolist()) for n in lengths}
-    sizes = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in (
-        ("layers", 2), ("attention_heads", 4), ("ffn_dim", 2 * width))}
+    sizes = {
+        f"{side}_{name}": n
+        for side in ("encoder", "decoder")
+        for name, n in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 2 * width))
+    }
     config = EncoderDecoderConfig(vocab_size=SIZE, d_model=width, dropout=0.0, **sizes)
     model = EncoderDecoder(config, rng=rng)
     optimizer = AdamW(model.parameters(), AdamWConfig(weight_decay=0.0, beta2=0.98))
     plan = ScheduleConfig(lr=2e-3, min_lr=0.0, warmup=steps // 10)
-    for report in train(model, next_target_token, optimizer, batches(held_out, rng),
-                        loop=StepsConfig(steps=steps), schedule=plan, rng=rng):
+    for report in train(
+        model,
+        next_target_token,
+        optimizer,
+        batches(held_out, rng),
+        loop=StepsConfig(steps=steps),
+        schedule=plan,
+        rng=rng,
+    ):
         if report.step % max(steps // 10, 1) == 0:
             print(f"step {report.step}: loss {report.loss:.4f}", flush=True)
     texts = sorted(held_out)

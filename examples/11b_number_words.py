@@ -21,10 +21,25 @@ TENS = ["", "", *"twenty thirty forty fifty sixty seventy eighty ninety".split()
 EINER = ["", *"ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split()]
 EINER += [part + "zehn" for part in "drei vier fünf sech sieb acht neun".split()]
 ZEHNER = ["", "", *"zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()]
-SMALL = {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 128,
-         "decoder_ffn_dim": 128, "vocab_size": 340, "dropout": 0.0, "label_smoothing": 0.0,
-         "batch_tokens": 2048, "steps": 3000, "warmup": 300, "lr": 3e-3, "decay": "cosine",
-         "min_lr": 0.0, "eval_every": 500, "sample_every": 0, "average": 1}  # fmt: skip
+SMALL = {
+    "d_model": 64,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_ffn_dim": 128,
+    "decoder_ffn_dim": 128,
+    "vocab_size": 340,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "batch_tokens": 2048,
+    "steps": 3000,
+    "warmup": 300,
+    "lr": 3e-3,
+    "decay": "cosine",
+    "min_lr": 0.0,
+    "eval_every": 500,
+    "sample_every": 0,
+    "average": 1,
+}
 
 
 def english(n):
@@ -53,13 +68,16 @@ def main(seeds=(1,), count=20_000, held_out=500, mark=MARK, reporter=None, **cha
             table = Path(folder) / "pairs.tsv"
             table.write_text("".join(f"{english(n)}\t{german(n)}\n" for n in numbers[held_out:]))
             given = {**SMALL, "source": str(table), "seed": seed, **changes}
-            train_translation(TranslationSettings().updated(given), Path(folder) / "run",
-                              reporter=reporter)  # fmt: skip
+            train_translation(
+                TranslationSettings().updated(given), Path(folder) / "run", reporter=reporter
+            )
             texts = [english(n) for n in numbers[:held_out]]
             found = translate_lines(Path(folder) / "run", texts, num_beams=1)
         right = sum(a == german(n) for a, n in zip(found, numbers)) / held_out
-        print(f"seed {seed}: {right:.1%} of {held_out} held-out numbers (mark {mark:.0%}), such as "
-              f"{texts[0]!r}: {found[0]!r}")  # fmt: skip
+        print(
+            f"seed {seed}: {right:.1%} of {held_out} held-out numbers (mark {mark:.0%}), such as "
+            f"{texts[0]!r}: {found[0]!r}"
+        )
         good = good and right >= mark
     return good
 

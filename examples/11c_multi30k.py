@@ -16,8 +16,12 @@ from tinygrad_llm.recipes.translate import translate_lines
 from tinygrad_llm.recipes.translation_settings import TranslationSettings
 
 MARK, LIMIT = 35.0, 3600  # BLEU; seconds, of everything
-PARTS = {"source": "train.en.gz", "target": "train.de.gz",
-         "val_source": "val.en.gz", "val_target": "val.de.gz"}  # fmt: skip
+PARTS = {
+    "source": "train.en.gz",
+    "target": "train.de.gz",
+    "val_source": "val.en.gz",
+    "val_target": "val.de.gz",
+}
 
 
 def main(data, out="runs/multi30k", seed=1, mark=MARK, reporter=None, **changes):

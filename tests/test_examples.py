@@ -111,10 +111,13 @@ def test_number_words(capsys):
         (1, "one", "eins"),
         (101, "one hundred one", "einhunderteins"),
         (17_016, "seventeen thousand sixteen", "siebzehntausendsechzehn"),
-        (21_321, "twenty-one thousand three hundred twenty-one",
-         "einundzwanzigtausenddreihunderteinundzwanzig"),
+        (
+            21_321,
+            "twenty-one thousand three hundred twenty-one",
+            "einundzwanzigtausenddreihunderteinundzwanzig",
+        ),
         (100_000, "one hundred thousand", "einhunderttausend"),
-    ):  # fmt: skip
+    ):
         assert (module.english(number), module.german(number)) == (english, german)
     assert not module.main(count=60, held_out=4, steps=3)
     assert "0.0% of 4 held-out numbers" in capsys.readouterr().out

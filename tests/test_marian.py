@@ -42,8 +42,10 @@ def test_loss_logits_and_gradients_are_those_of_transformers(
     np.testing.assert_allclose(ours.shared.weight.grad[1:], shared, atol=1e-5)
     layer = theirs.model.decoder.layers[1]
     for name, (a, b) in {
-        "k": (ours.decoder[1].encoder_attn.in_proj.weight.grad[24:48],
-              layer.encoder_attn.k_proj.weight.grad),
+        "k": (
+            ours.decoder[1].encoder_attn.in_proj.weight.grad[24:48],
+            layer.encoder_attn.k_proj.weight.grad,
+        ),
         "fc2": (ours.decoder[1].feed_forward.fc2.weight.grad, layer.fc2.weight.grad),
     }.items():
         np.testing.assert_allclose(a, b, atol=1e-5, err_msg=name)

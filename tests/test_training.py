@@ -90,9 +90,12 @@ def one_step(parts):
     model = GPT(CONFIG, rng=np.random.default_rng(0))
     optimizer = AdamW(model.parameters())
     pieces = list(zip(np.split(inputs, parts), np.split(targets, parts), strict=True))
-    return *train_step(
-        model, next_token, optimizer, pieces, lr=1e-3, clip=1.0, rng=np.random.default_rng(0)
-    ), optimizer.gradients
+    return (
+        *train_step(
+            model, next_token, optimizer, pieces, lr=1e-3, clip=1.0, rng=np.random.default_rng(0)
+        ),
+        optimizer.gradients,
+    )
 
 
 @pytest.mark.parametrize("parts", [2, 4])

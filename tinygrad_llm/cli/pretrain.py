@@ -127,9 +127,7 @@ def _summarize(outcome: Outcome, note) -> None:
         note("bits per byte of the held-out text (less is better):")
         for name, value in rows.items():
             note(f"  {name:<10} {value:.3f}")
-    note(
-        f"--- a sample, after the first words of the held-out text\n{run.sample(tokens=120)}\n---"
-    )
+    note(f"--- a sample, after the first words of the held-out text\n{run.sample(tokens=120)}\n---")
     note(
         f"saved in {run.folder}; to write more: tinygrad-llm generate {run.folder} --prompt 'The '"
     )

@@ -26,9 +26,7 @@ class TerminalReporter(Reporter):
         tqdm.write(f"tinygrad-llm: {text}", file=sys.stderr)
 
     @contextmanager
-    def progress(
-        self, what: str, total: int, unit: str = "B"
-    ) -> Iterator[Callable[[int], object]]:
+    def progress(self, what: str, total: int, unit: str = "B") -> Iterator[Callable[[int], object]]:
         options = {"unit": unit, "unit_scale": unit == "B", "delay": 1, "leave": False}
         with tqdm(total=total, desc=what, **options) as bar:
             yield bar.update

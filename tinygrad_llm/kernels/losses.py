@@ -20,9 +20,7 @@ _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 _IGNORED = -1
 
 
-def cross_entropy(
-    logits, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
+def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """y = mean over the rows that count of -sum_j q_j log softmax(logits)_j;   with n such rows:
 
     dlogits = (softmax(logits) - q) dy / n, and 0 in the rows that do not count.

@@ -7,9 +7,7 @@ from tinygrad_llm.ops.matmul import linear
 from tinygrad_llm.ops.normalize import log_softmax
 
 
-def cross_entropy(
-    logits, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
+def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """y = mean over the rows that count of -sum_j q_j log softmax(logits)_j;   with n such rows:
 
     dlogits = (softmax(logits) - q) dy / n, and 0 in the rows that do not count.
