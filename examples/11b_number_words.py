@@ -21,25 +21,9 @@ TENS = ["", "", *"twenty thirty forty fifty sixty seventy eighty ninety".split()
 EINER = ["", *"ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf".split()]
 EINER += [part + "zehn" for part in "drei vier fünf sech sieb acht neun".split()]
 ZEHNER = ["", "", *"zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()]
-SMALL = {
-    "d_model": 64,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_ffn_dim": 128,
-    "decoder_ffn_dim": 128,
-    "vocab_size": 340,
-    "dropout": 0.0,
-    "label_smoothing": 0.0,
-    "batch_tokens": 2048,
-    "steps": 3000,
-    "warmup": 300,
-    "lr": 3e-3,
-    "decay": "cosine",
-    "min_lr": 0.0,
-    "eval_every": 500,
-    "sample_every": 0,
-    "average": 1,
-}
+SMALL = """d_model=64 encoder_layers=2 decoder_layers=2 encoder_ffn_dim=128 decoder_ffn_dim=128
+ vocab_size=340 dropout=0 label_smoothing=0 batch_tokens=2048 steps=3000 lr=3e-3 warmup=300
+ decay=cosine min_lr=0 eval_every=500 sample_every=0 average=1""".split()
 
 
 def english(n):
@@ -66,11 +50,11 @@ def main(seeds=(1,), count=20_000, held_out=500, mark=MARK, reporter=None, **cha
         numbers = random.Random(seed).sample(range(1, 1_000_000), count + held_out)
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "pairs.tsv"
-            table.write_text("".join(f"{english(n)}\t{german(n)}\n" for n in numbers[held_out:]))
-            given = {**SMALL, "source": str(table), "seed": seed, **changes}
-            train_translation(
-                TranslationSettings().updated(given), Path(folder) / "run", reporter=reporter
-            )
+            lines = (f"{english(n)}\t{german(n)}\n" for n in numbers[held_out:])
+            table.write_text("".join(lines), encoding="utf-8")
+            given = {"source": str(table), "seed": seed, **changes}
+            settings = TranslationSettings().assigned(SMALL).updated(given)
+            train_translation(settings, Path(folder) / "run", reporter=reporter)
             texts = [english(n) for n in numbers[:held_out]]
             found = translate_lines(Path(folder) / "run", texts, num_beams=1)
         right = sum(a == german(n) for a, n in zip(found, numbers)) / held_out
