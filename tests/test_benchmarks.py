@@ -16,6 +16,7 @@ from benchmarks import (
     tables,
     tokenizers,
     training,
+    translation,
 )
 from benchmarks.peer import Peer
 from benchmarks.peers import OURS, PEERS, products
@@ -292,3 +293,18 @@ def test_tokenizers_are_compared_only_where_they_agree(capsys):
     contenders = {tokenizers.OURS: lambda: [1], "another": lambda: [2]}
     with pytest.raises(ArithmeticError, match="another gives something else"):
         next(tokenizers.contest("encode", "text", contenders, 1, 0.01))
+
+
+@needs_torch
+def test_translation_is_checked_and_timed(capsys):
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 40}
+    rows = list(translation.measure((), steps=1, turns=1, batch_tokens=100, threads=1, **sizes))
+    assert [row["peer"] for row in rows] == list(translation.CONTENDERS)
+    assert rows[0]["ratio"] == 1 and all(row["target_tokens_per_s"] > 0 for row in rows)
+    assert "target tokens/s" in translation.line(rows[1])
+    losses = {"data": [], "batch_tokens": 100, "changes": sizes}
+    translation.check(losses, 1)
+    translation.TOLERANCE, tolerance = -1, translation.TOLERANCE
+    with pytest.raises(ArithmeticError, match="differ from ours"):
+        translation.check(losses, 1)
+    translation.TOLERANCE = tolerance

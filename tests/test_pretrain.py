@@ -155,7 +155,7 @@ def test_a_nan_leaves_the_last_checkpoint_alone(settings, tmp_path):
     reporter.run = recipe.build(hopeless, folder, reporter)
     recipe.restore(reporter.run)
     with pytest.raises(NonFiniteLoss, match="step 21"):
-        recipe._train(reporter.run, reporter)
+        recipe.train_run(reporter.run, reporter)
     assert (folder / "checkpoint.safetensors").read_bytes() == before
 
 

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tinygrad_llm.config import from_mapping, parse_assignment, read_toml
 from tinygrad_llm.errors import InputError, suggest
@@ -43,27 +43,28 @@ class RunConfig:
 
 LEAST = {  # the smallest value with a meaning; sizes of the model have checks of their own
     **dict.fromkeys(("steps", "batch_size", "accumulation", "eval_every", "save_every"), 1),
-    **dict.fromkeys(("sample_every", "patience", "seed", "warmup"), 0),
+    **dict.fromkeys(("batch_tokens", "average"), 1),
+    **dict.fromkeys(("sample_every", "patience", "seed", "warmup", "label_smoothing"), 0),
     **dict.fromkeys(("clip", "lr", "min_lr", "eps", "weight_decay", "beta1", "beta2"), 0),
 }
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The five groups; a flat key belongs to exactly one of them."""
+BELOW_1 = {"beta1", "beta2", "label_smoothing"}
+S = TypeVar("S", bound="Groups")
 
-    model: GPTConfig = field(default_factory=GPTConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    adamw: AdamWConfig = field(default_factory=AdamWConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+
+@dataclass(frozen=True)
+class Groups:
+    """Settings in groups, each a dataclass; a flat key belongs to exactly one of them."""
 
     def __post_init__(self) -> None:
         values = self.flat()
-        for name, least in LEAST.items():
-            if not least <= values[name] < math.inf:
-                raise InputError(f"{name} is {values[name]}; it must be a number from {least} on")
-        for name in ("beta1", "beta2"):
+        for name in LEAST.keys() & values.keys():
+            if not LEAST[name] <= values[name] < math.inf:
+                raise InputError(
+                    f"{name} is {values[name]}; it must be a number from {LEAST[name]} on"
+                )
+        for name in BELOW_1 & values.keys():
             if values[name] >= 1:
                 raise InputError(f"{name} is {values[name]}; it must be below 1")
 
@@ -72,7 +73,7 @@ class Settings:
         groups = (getattr(self, f.name) for f in dataclasses.fields(self))
         return {key: value for group in groups for key, value in vars(group).items()}
 
-    def updated(self, values: Mapping[str, Any], where: str = "") -> Settings:
+    def updated(self: S, values: Mapping[str, Any], where: str = "") -> S:
         """These settings with other values for some flat keys, each checked against its field's
         type.
         """
@@ -84,9 +85,9 @@ class Settings:
         for name, group in groups.items():
             own = {key: value for key, value in values.items() if home[key] == name}
             groups[name] = from_mapping(type(group), own, base=group, where=where)
-        return Settings(**groups)
+        return type(self)(**groups)
 
-    def assigned(self, assignments: list[str]) -> Settings:
+    def assigned(self: S, assignments: list[str]) -> S:
         """These settings after `key=value` texts, as --set takes them."""
         groups = [getattr(self, f.name) for f in dataclasses.fields(self)]
         values = {}
@@ -109,7 +110,18 @@ class Settings:
         )
 
 
-def read_settings(path: str, base: Settings) -> Settings:
+@dataclass(frozen=True)
+class Settings(Groups):
+    """Those of pretraining."""
+
+    model: GPTConfig = field(default_factory=GPTConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    adamw: AdamWConfig = field(default_factory=AdamWConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def read_settings(path: str, base: S) -> S:
     """`base` with the keys of a TOML file."""
     return base.updated(read_toml(path), where=str(path))
 
