@@ -58,9 +58,11 @@ def test_parameters_of_the_papers_base_model():
 
 
 @pytest.mark.parametrize("more", [1, 3, 8])
-@pytest.mark.parametrize("activation", ["relu", "gelu", "swish"])
-def test_padding_changes_neither_loss_nor_gradient(more, activation):
-    model, found = small_model(activation_function=activation), []
+@pytest.mark.parametrize(
+    "changes", [{}, {"activation_function": "gelu"}, {"pre_norm": True}], ids=str
+)
+def test_padding_changes_neither_loss_nor_gradient(more, changes):
+    model, found = small_model(**changes), []
     for n in (0, more):
         model.zero_grad()
         source, target, labels = padded(SOURCE, n, 0), padded(TARGET, n, 0), padded(LABELS, n, -100)
