@@ -114,11 +114,12 @@ def test_dropout_follows_the_generator():
     assert losses[0] != next_target_token(small_model(), SOURCE, TARGET, LABELS).total.item()
 
 
-def test_forward_and_gradients_are_those_of_torch():
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_forward_and_gradients_are_those_of_torch(pre_norm):
     torch = pytest.importorskip("torch")
     from benchmarks.torch_transformer import TorchTransformer, torch_name
 
-    model = small_model(decoder_attention_heads=4, decoder_ffn_dim=40)
+    model = small_model(decoder_attention_heads=4, decoder_ffn_dim=40, pre_norm=pre_norm)
     twin = TorchTransformer(model.config)
     twin.load_ours(model.state_dict())
     source, target, labels = map(torch.tensor, (SOURCE, TARGET, LABELS))
