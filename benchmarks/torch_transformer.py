@@ -28,17 +28,24 @@ class TorchTransformer(nn.Module):
         self.config = config
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.drop = nn.Dropout(config.dropout)
-        self.layers = nn.Transformer(
-            config.d_model,
-            config.encoder_attention_heads,
+        sizes = config.d_model, config.encoder_attention_heads
+        shared = {
+            "dim_feedforward": config.encoder_ffn_dim,
+            "dropout": config.dropout,
+            "activation": config.activation_function,
+            "batch_first": True,
+            "norm_first": config.pre_norm,
+        }
+        counts = config.encoder_layers, config.decoder_layers
+        encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(*sizes, **shared),
             config.encoder_layers,
-            config.decoder_layers,
-            config.encoder_ffn_dim,
-            config.dropout,
-            activation=config.activation_function,
-            batch_first=True,
+            nn.LayerNorm(config.d_model) if config.pre_norm else None,
+            enable_nested_tensor=False,
         )
-        self.layers.encoder.norm = self.layers.decoder.norm = None
+        self.layers = nn.Transformer(*sizes, *counts, custom_encoder=encoder, **shared)
+        if not config.pre_norm:
+            self.layers.decoder.norm = None
         for module in self.layers.modules():
             if isinstance(module, nn.MultiheadAttention):
                 module.dropout = config.attention_dropout
@@ -87,6 +94,8 @@ def torch_name(path: str) -> str:
     side, *rest = path.split(".", 2)
     if side == "shared":
         return path
+    if side.endswith("_norm"):
+        return f"layers.{side.removesuffix('_norm')}.norm.{rest[0]}"
     name = rest[1]
     for ours, theirs in NAMES.items():
         if name.startswith(ours):

@@ -58,9 +58,11 @@ def test_parameters_of_the_papers_base_model():
 
 
 @pytest.mark.parametrize("more", [1, 3, 8])
-@pytest.mark.parametrize("activation", ["relu", "gelu", "swish"])
-def test_padding_changes_neither_loss_nor_gradient(more, activation):
-    model, found = small_model(activation_function=activation), []
+@pytest.mark.parametrize(
+    "changes", [{}, {"activation_function": "gelu"}, {"pre_norm": True}], ids=str
+)
+def test_padding_changes_neither_loss_nor_gradient(more, changes):
+    model, found = small_model(**changes), []
     for n in (0, more):
         model.zero_grad()
         source, target, labels = padded(SOURCE, n, 0), padded(TARGET, n, 0), padded(LABELS, n, -100)
@@ -112,11 +114,12 @@ def test_dropout_follows_the_generator():
     assert losses[0] != next_target_token(small_model(), SOURCE, TARGET, LABELS).total.item()
 
 
-def test_forward_and_gradients_are_those_of_torch():
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_forward_and_gradients_are_those_of_torch(pre_norm):
     torch = pytest.importorskip("torch")
     from benchmarks.torch_transformer import TorchTransformer, torch_name
 
-    model = small_model(decoder_attention_heads=4, decoder_ffn_dim=40)
+    model = small_model(decoder_attention_heads=4, decoder_ffn_dim=40, pre_norm=pre_norm)
     twin = TorchTransformer(model.config)
     twin.load_ours(model.state_dict())
     source, target, labels = map(torch.tensor, (SOURCE, TARGET, LABELS))

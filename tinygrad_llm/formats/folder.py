@@ -21,7 +21,10 @@ from tinygrad_llm.formats.weights import load_weights, to_tensors
 from tinygrad_llm.nn import Module
 
 CONFIG = "config.json"
-FAMILIES = {module.FAMILY.model_type: module.FAMILY for module in (gpt2, llama, bert, marian)}
+FAMILIES = {
+    family.model_type: family
+    for family in (gpt2.FAMILY, llama.FAMILY, bert.FAMILY, marian.FAMILY, marian.PEGASUS)
+}
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 TOKENIZER_FILES = (
     "tokenizer.json",

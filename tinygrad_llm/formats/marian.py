@@ -1,4 +1,5 @@
-"""A transformer as transformers' MarianMTModel describes it: config.json, tensor names and shapes.
+"""A transformer as transformers' MarianMTModel describes it: config.json, tensor names and shapes;
+with norms before the branches, as its PegasusForConditionalGeneration does.
 
 It opens no file. What EncoderDecoder would compute differently is refused by name.
 """
@@ -37,13 +38,12 @@ IMPLEMENTED = {  # the values that EncoderDecoder computes; the first is what a 
     "encoder_layerdrop": (0.0,),
     "decoder_layerdrop": (0.0,),
     "static_position_embeddings": (True,),
-    "normalize_before": (False,),
     "normalize_embedding": (False,),
-    "add_final_layer_norm": (False,),
     "share_encoder_decoder_embeddings": (True,),
     "tie_word_embeddings": (True,),
     "quantization_config": (None,),
 }
+NORMS = ("normalize_before", "add_final_layer_norm")  # true for Pegasus, false for Marian
 
 
 def slots(config: EncoderDecoderConfig) -> Iterator[Slot]:
@@ -56,6 +56,9 @@ def slots(config: EncoderDecoderConfig) -> Iterator[Slot]:
         there, here = f"encoder.layers.{i}", f"encoder.{i}"
         yield from _attention(there, here, "self_attn", width)
         yield from _feed_forward(there, here, width, config.encoder_ffn_dim)
+    if config.pre_norm:
+        yield from _norm("encoder.layer_norm", "encoder_norm", width)
+        yield from _norm("decoder.layer_norm", "decoder_norm", width)
     for i in range(config.decoder_layers):
         there, here = f"decoder.layers.{i}", f"decoder.{i}"
         yield from _attention(there, here, "self_attn", width)
@@ -90,8 +93,14 @@ def _norm(there: str, here: str, width: int) -> Iterator[Slot]:
 
 def to_config(config: EncoderDecoderConfig) -> dict[str, Any]:
     """config.json for transformers."""
+    own = dataclasses.asdict(config)
+    pre_norm = own.pop("pre_norm")
+    family = PEGASUS if pre_norm else FAMILY
     return {
-        **dataclasses.asdict(config),
+        "architectures": list(family.architectures.values()),
+        "model_type": family.model_type,
+        **own,
+        **dict.fromkeys(NORMS, pre_norm),
         "num_hidden_layers": config.encoder_layers,
         "decoder_vocab_size": config.vocab_size,
         "static_position_embeddings": True,
@@ -105,10 +114,12 @@ def to_config(config: EncoderDecoderConfig) -> dict[str, Any]:
 
 def from_config(document: Mapping[str, Any]) -> EncoderDecoderConfig:
     """The transformer of a config.json; InputError with the key where it is another model."""
-    check_implemented(document, IMPLEMENTED)
-    size = document.get("vocab_size")
-    check_implemented(document, {"decoder_vocab_size": (size, None)})
-    return configured(EncoderDecoderConfig, chosen(document, SIZES, OPTIONS))
+    pre_norm = document.get("model_type") == PEGASUS.model_type
+    norms = dict.fromkeys(NORMS, (pre_norm,))
+    sizes = {"decoder_vocab_size": (document.get("vocab_size"), None)}
+    check_implemented(document, IMPLEMENTED | norms | sizes)
+    values = chosen(document, SIZES, OPTIONS)
+    return configured(EncoderDecoderConfig, values | {"pre_norm": pre_norm})
 
 
 def build(
@@ -129,4 +140,9 @@ FAMILY = Family(
     prefix="model.",
     unprefixed=("lm_head.", "final_logits_bias"),
     ignored=(".embed_positions.weight",),  # the waves, which every model has alike
+)
+PEGASUS = dataclasses.replace(
+    FAMILY,
+    model_type="pegasus",
+    architectures={EncoderDecoder: "PegasusForConditionalGeneration"},
 )

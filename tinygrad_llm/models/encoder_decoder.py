@@ -1,11 +1,12 @@
 """The transformer: an encoder reads a text, a decoder writes another one, reading the first.
 
-Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762: norms after each addition, waves
-as positions, one embedding for both texts and for the output. Marian's models are of this kind.
+Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762: norms after each addition (or, a
+setting, before each branch), waves as positions, one embedding for both texts and for the output.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class EncoderDecoderConfig:
     dropout: float = 0.1  # probability, on embeddings and on every branch
     attention_dropout: float = 0.0  # probability, on attention weights
     scale_embedding: bool = True  # embeddings are multiplied by sqrt(D)
+    pre_norm: bool = False  # norms before the branches, and one at the end: Xiong et al. 2020
     pad_token_id: int = 0  # fills a batch's shorter texts up; nobody sees it
     eos_token_id: int = 1  # ends a text, on both sides
     decoder_start_token_id: int = 2  # the decoder reads it before the first token
@@ -82,6 +84,9 @@ class EncoderDecoder(Module):
         self.drop = Dropout(config.dropout, rng=rng)
         self.encoder = [EncoderLayer(config, rng) for _ in range(config.encoder_layers)]
         self.decoder = [DecoderLayer(config, rng) for _ in range(config.decoder_layers)]
+        if config.pre_norm:
+            self.encoder_norm = LayerNorm(config.d_model)
+            self.decoder_norm = LayerNorm(config.d_model)
         self._initialize(rng)
 
     def forward(
@@ -107,7 +112,7 @@ class EncoderDecoder(Module):
         x, seen = self._embed(source), _seen(source_mask)
         for layer in self.encoder:
             x = layer(x, seen)
-        return x
+        return self.encoder_norm(x) if self.config.pre_norm else x
 
     def decode(
         self,
@@ -126,7 +131,7 @@ class EncoderDecoder(Module):
         x, seen = self._embed(target, past), _seen(source_mask)
         for i, layer in enumerate(self.decoder):
             x = layer(x, memory, seen, cache=cache[i] if cache is not None else None)
-        return x
+        return self.decoder_norm(x) if self.config.pre_norm else x
 
     def logits(self, states: Tensor) -> Tensor:
         """states (..., D) -> the scores of every token (..., V), by the embedding itself."""
@@ -160,17 +165,19 @@ class EncoderDecoder(Module):
 
 
 class EncoderLayer(Module):
-    """norm(x + attention(x)), then norm(x + feed_forward(x))."""
+    """norm(x + attention(x)), then norm(x + feed_forward(x)); or norms before, as _branch says."""
 
     def __init__(self, config: EncoderDecoderConfig, rng: np.random.Generator):
         self.self_attn = _attention(config, config.encoder_attention_heads, rng)
         self.self_attn_layer_norm = LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config, config.encoder_ffn_dim, rng)
         self.final_layer_norm = LayerNorm(config.d_model)
+        self.pre_norm = config.pre_norm
 
     def forward(self, x: Tensor, seen: np.ndarray | None = None) -> Tensor:
-        x = self.self_attn_layer_norm(self.self_attn(x, mask=seen, residual=x))
-        return self.final_layer_norm(self.feed_forward(x))
+        attn = functools.partial(self.self_attn, mask=seen)
+        x = _branch(x, attn, self.self_attn_layer_norm, self.pre_norm)
+        return _branch(x, self.feed_forward, self.final_layer_norm, self.pre_norm)
 
 
 class DecoderLayer(Module):
@@ -183,6 +190,7 @@ class DecoderLayer(Module):
         self.encoder_attn_layer_norm = LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config, config.decoder_ffn_dim, rng)
         self.final_layer_norm = LayerNorm(config.d_model)
+        self.pre_norm = config.pre_norm
 
     def forward(
         self,
@@ -197,25 +205,33 @@ class DecoderLayer(Module):
             if cache.memory is None:
                 cache.memory = self.encoder_attn.project_memory(memory)
             memory = cache.memory
-        x = self.self_attn_layer_norm(self.self_attn(x, is_causal=True, cache=own, residual=x))
-        x = self.encoder_attn_layer_norm(self.encoder_attn(x, memory, mask=seen, residual=x))
-        return self.final_layer_norm(self.feed_forward(x))
+        attn = functools.partial(self.self_attn, is_causal=True, cache=own)
+        cross = functools.partial(self.encoder_attn, memory=memory, mask=seen)
+        x = _branch(x, attn, self.self_attn_layer_norm, self.pre_norm)
+        x = _branch(x, cross, self.encoder_attn_layer_norm, self.pre_norm)
+        return _branch(x, self.feed_forward, self.final_layer_norm, self.pre_norm)
+
+
+def _branch(x: Tensor, branch: Callable, norm: LayerNorm, pre_norm: bool) -> Tensor:
+    """norm(x + branch(x)) as in the paper; or x + branch(norm(x)). The branch itself adds."""
+    return branch(norm(x), residual=x) if pre_norm else norm(branch(x, residual=x))
 
 
 class FeedForward(Module):
-    """Each position alone: x + dropout(fc2(activation(fc1(x))))."""
+    """Each position alone: residual + dropout(fc2(activation(fc1(x))))."""
 
     def __init__(self, config: EncoderDecoderConfig, inner: int, rng: np.random.Generator):
         self.fc1 = Linear(config.d_model, inner, rng=rng)
         self.fc2 = Linear(inner, config.d_model, rng=rng)
         self.activation, self.dropout, self.rng = config.activation_function, config.dropout, rng
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, residual: Tensor) -> Tensor:
         into, out = self.fc1, self.fc2
         if self.activation == "gelu":  # one operation, that keeps less
             weights = into.weight, into.bias, out.weight, out.bias
-            return F.feed_forward(x, *weights, x, self.dropout, self.rng, self.training)
-        return out.onto(x, ACTIVATIONS[self.activation](into(x)), self.dropout, self.rng)
+            return F.feed_forward(x, *weights, residual, self.dropout, self.rng, self.training)
+        inner = ACTIVATIONS[self.activation](into(x))
+        return out.onto(residual, inner, self.dropout, self.rng)
 
 
 def _attention(
