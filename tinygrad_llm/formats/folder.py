@@ -39,7 +39,7 @@ def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None
     Weights above max_shard_bytes are written as several files with an index. GPT2LMHeadModel always
     has biases, so those that a GPT does not have are stored as zeros.
     """
-    folder, family = Path(folder), _family_of(model)
+    folder, family = Path(folder), family_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(folder, to_tensors(family, model), max_shard_bytes)
     document = {
@@ -76,7 +76,8 @@ def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
             write_atomic(Path(folder) / path.name, path.read_bytes())
 
 
-def _family_of(model: Module) -> Family:
+def family_of(model: Module) -> Family:
+    """What transformers knows of this class of ours; InputError where it knows nothing."""
     for family in FAMILIES.values():
         if type(model) in family.architectures:
             return family
