@@ -77,7 +77,7 @@ def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
 
 
 def family_of(model: Module) -> Family:
-    """The kind of a model; InputError for one without a format."""
+    """What transformers knows of this class of ours; InputError where it knows nothing."""
     for family in FAMILIES.values():
         if type(model) in family.architectures:
             return family

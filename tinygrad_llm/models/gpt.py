@@ -17,7 +17,7 @@ from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.attention import KeyValueCache
-from tinygrad_llm.nn.layers import constant, normal, token_ids
+from tinygrad_llm.nn.layers import are_plain, constant, normal, token_ids
 from tinygrad_llm.tensor import Tensor
 
 
@@ -180,6 +180,9 @@ class MLP(Module):
     def forward(self, x: Tensor, *, residual: Tensor) -> Tensor:
         """residual + dropout(c_proj(GELU(c_fc(x)))), of which backward keeps but c_fc(x)."""
         into, out = self.c_fc, self.c_proj
+        if not are_plain(into, out):
+            wide = F.gelu(into(x), approximate="tanh")
+            return out.onto(residual, wide, self.dropout, self.rng)
         return F.feed_forward(
             x,
             into.weight,

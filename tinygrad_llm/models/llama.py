@@ -16,7 +16,7 @@ from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Embedding, Linear, Module, MultiHeadAttention, RMSNorm
 from tinygrad_llm.nn.attention import KeyValueCache
-from tinygrad_llm.nn.layers import constant, normal, token_ids
+from tinygrad_llm.nn.layers import are_plain, constant, normal, token_ids
 from tinygrad_llm.nn.positions import rotation
 from tinygrad_llm.tensor import Tensor
 
@@ -178,4 +178,7 @@ class SwiGLU(Module):
         products.
         """
         layers = self.gate_proj, self.up_proj, self.down_proj
+        if not are_plain(*layers):
+            wide = F.silu(self.gate_proj(x)) * self.up_proj(x)
+            return self.down_proj.onto(residual, wide)
         return F.swiglu(x, *(p for layer in layers for p in (layer.weight, layer.bias)), residual)
