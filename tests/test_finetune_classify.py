@@ -64,10 +64,10 @@ def test_it_learns_and_leaves_a_folder(settings, tmp_path):
     assert load_tokenizer(tmp_path / "run").fingerprint() == ByteTokenizer().fingerprint()
 
 
-@pytest.mark.parametrize("freeze", [0, 1, "all"])
+@pytest.mark.parametrize("changed", [{}, {"freeze": 1}, {"freeze": "all"}, {"rank": 2}])
 @pytest.mark.parametrize("killed_at", [3, 7, 11])
-def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, freeze, killed_at):
-    settings = settings.updated({"freeze": freeze})
+def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, changed, killed_at):
+    settings = settings.updated(changed)
     whole = finetune_classify(settings, tmp_path / "whole")
     with pytest.raises(Killed):
         finetune_classify(settings, tmp_path / "parts", reporter=KillAt(killed_at))
@@ -86,6 +86,23 @@ def test_frozen_weights_are_those_of_the_base(settings, base, tmp_path):
     for block, same in ((0, True), (1, False)):
         ours, theirs = (m.h[block].mlp.c_fc.weight.data for m in (model.trunk, fresh))
         assert np.array_equal(ours, theirs) == same
+
+
+def test_adapters_train_alone_and_are_in_the_folders_weights(settings, tmp_path):
+    result = finetune_classify(settings.updated({"rank": 4, "epochs": 4}), tmp_path / "run")
+    assert result.test.accuracy > 0.9
+    names = {n for n, p in result.run.model.named_parameters() if p.requires_grad}
+    assert names == {"score.weight"} | {
+        f"trunk.h.{i}.attn.in_proj.adapters.0.lora_{ab}" for i in range(2) for ab in "AB"
+    }
+    model, _ = load_classifier(tmp_path / "run")
+    fresh = GPT(CONFIG, rng=np.random.default_rng(0))
+    changed = [
+        name
+        for name, array in fresh.state_dict().items()
+        if not np.array_equal(array, model.state_dict()[f"trunk.{name}"])
+    ]
+    assert changed == ["h.0.attn.in_proj.weight", "h.1.attn.in_proj.weight"]
 
 
 def test_seeds_scratch_and_weights_make_other_runs(settings, tmp_path):

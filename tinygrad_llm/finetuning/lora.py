@@ -7,8 +7,10 @@ q_proj means the rows of our in_proj that hold it. Files are peft_files.py's bus
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,15 +31,15 @@ HEAD = "lm_head.weight"  # the loss reads its weight and never calls it
 class LoRAConfig:
     """The shape of the adapters. Names as in the paper, whose r is the rank."""
 
-    rank: int = 8  # of the product that is added to a weight
+    rank: int = 8  # of the product that is added to a weight; 0: no adapters, all weights train
     alpha: float = 16.0  # the product is multiplied by alpha / rank
     dropout: float = 0.0  # probability, on what an adapter reads
     targets: tuple[str, ...] | None = None  # layers in transformers' names; None: PEFT's choice
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise InputError(f"rank {self.rank}: an adapter has a rank of at least 1")
-        if not 0 < self.alpha < math.inf:
+        if self.rank < 0:
+            raise InputError(f"rank {self.rank} is below 0")
+        if not 0 < self.alpha < math.inf:  # NaN too is refused
             raise InputError(f"alpha {self.alpha} must be a number above 0")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1)")
@@ -106,13 +108,17 @@ class LoRALinear(Module):
         blocks.append(np.zeros((width - end, columns), self.adapters[0].lora_B.dtype))
         return F.concatenate([adapter.lora_A for adapter in self.adapters]), F.concatenate(blocks)
 
-    def fold(self, sign: int) -> None:
-        """Add (1) or take away (-1) what the adapters do to the weight of base."""
+    def changed(self, sign: int) -> np.ndarray:
+        """The weight of base with what the adapters do to it added (1) or taken away (-1)."""
         weight = self.base.weight.data.copy()
         for adapter in self.adapters:
             change = adapter.lora_B.data @ adapter.lora_A.data * (sign * self.scale)
             weight[adapter.first : adapter.first + adapter.rows] += change
-        self.base.weight.copy_(weight)
+        return weight
+
+    def fold(self, sign: int) -> None:
+        """Let the weight of base be the changed one."""
+        self.base.weight.copy_(self.changed(sign))
         self.merged = sign > 0
 
 
@@ -132,6 +138,8 @@ def add_lora(
     of their full names. rng: what the adapters and their dropout draw from.
     """
     config = LoRAConfig(rank, alpha, dropout, None if targets is None else tuple(targets))
+    if rank == 0:
+        raise InputError("rank 0: an adapter has a rank of at least 1")
     if any(lora_layers(model)):
         raise InputError("the model has adapters already; merge or remove them first")
     layers: dict[str, list[Adapter]] = {}
@@ -212,6 +220,23 @@ def remove_lora(model: Module) -> None:
     modules = dict(model.named_modules())
     for path, layer in list(lora_layers(model)):
         _replace(modules, path, layer.base)
+
+
+@contextmanager
+def folded(model: Module) -> Iterator[None]:
+    """In this block the model is plain, its weights what they and the adapters are together; then
+    the layers come back as they were, bit for bit, which merging and unmerging would not give.
+    """
+    modules, layers = dict(model.named_modules()), list(lora_layers(model))
+    for path, layer in layers:
+        plain = copy.copy(layer.base)
+        plain.weight = Tensor(layer.base.weight.data if layer.merged else layer.changed(1))
+        _replace(modules, path, plain)
+    try:
+        yield
+    finally:
+        for path, layer in layers:
+            _replace(modules, path, layer)
 
 
 def num_trained(model: Module) -> int:

@@ -23,6 +23,7 @@ from tinygrad_llm.finetuning import labelled
 from tinygrad_llm.finetuning.bag_of_words import BagOfWords
 from tinygrad_llm.finetuning.confusion import Confusion
 from tinygrad_llm.finetuning.epochs import Epochs
+from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.models.classifier import Classifier
 from tinygrad_llm.recipes.plots import draw_confusion
@@ -65,10 +66,11 @@ class ClassifyConfig:
 
 @dataclass(frozen=True)
 class ClassifySettings(Groups):
-    """The three groups of a classification run."""
+    """The four groups of a classification run."""
 
     tuning: TuningConfig = field(default_factory=TuningConfig)
     adamw: AdamWConfig = field(default_factory=AdamWConfig)
+    lora: LoRAConfig = field(default_factory=lambda: LoRAConfig(rank=0))
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
 
 
@@ -90,7 +92,8 @@ class Classifying(Run):
         return teaching.in_order(*self.validation)
 
     def save_model(self) -> None:
-        save_classifier(self.folder, self.model, max_tokens=self.max_tokens, pad_id=self.pad_id)
+        with folded(self.model):
+            save_classifier(self.folder, self.model, max_tokens=self.max_tokens, pad_id=self.pad_id)
 
 
 class Result(NamedTuple):
@@ -160,7 +163,7 @@ def build(
     config, tuning = settings.classify, settings.tuning
     rng = np.random.default_rng([tuning.seed, 1])
     base = open_base(tuning.base, rng)
-    model = _classifier(base, config, parts.names, rng)
+    model = _classifier(base, settings, parts.names, rng)
     base.save_tokenizer(folder)
     most = min(tuning.max_length, model.context)
     rows = _rows(model, base.tokenizer, parts, most, reporter)
@@ -190,11 +193,14 @@ def build(
 
 
 def _classifier(
-    base: Base, config: ClassifyConfig, names: tuple[str, ...], rng: np.random.Generator
+    base: Base, settings: ClassifySettings, names: tuple[str, ...], rng: np.random.Generator
 ) -> Classifier:
-    trunk = base.model
+    """The base, or a fresh model like it, with its adapters if there are to be any, and a head."""
+    trunk, config = base.model, settings.classify
     if config.from_scratch:
         trunk = type(trunk)(trunk.config, rng=rng)
+    if settings.lora.rank:
+        add_lora(trunk, **vars(settings.lora), rng=rng)
     model = Classifier(trunk, names, pooling=config.pooling, rng=rng)
     return model.freeze(len(model.blocks) if config.freeze == "all" else config.freeze)
 
