@@ -41,6 +41,7 @@ def test_mistakes_are_one_line(command, tmp_path, capsys, base):  # noqa: F811
     assert "or all" in refuse(capsys, 2, *command, "--freeze", "-1")
     assert "the model has 2" in refuse(capsys, 2, *command, "--freeze", "9")
     assert "did you mean 'patience'" in refuse(capsys, 2, *command, "--set", "patienc=1")
+    assert "patience is -1" in refuse(capsys, 2, *command, "--patience", "-1")
     (tmp_path / "bad.jsonl").write_text('{"text": "a", "label": "b"}\n{')
     bad = ["finetune", "classify", base, "--data", tmp_path / "bad.jsonl"]
     assert "bad.jsonl, line 2" in refuse(capsys, 2, *bad, "--out", tmp_path / "run")

@@ -26,6 +26,7 @@ from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.models.classifier import Classifier
+from tinygrad_llm.recipes.forecast import physical_memory
 from tinygrad_llm.recipes.plots import draw_confusion
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run import Run
@@ -214,6 +215,7 @@ def _rows(
         reporter.note(f"{cut:,} texts reach max_length: their first {most} tokens count")
     if not model.frozen:
         return rows
+    _check_room(sum(len(row) for part in rows for row in part) * model.score.weight.shape[1])
     model.eval()
     total = sum(map(len, rows))
     middle = sorted((row for part in rows for row in part), key=len)[total // 2 :][:8]
@@ -221,6 +223,16 @@ def _rows(
     reporter.note(f"the frozen part reads each text once: about {total * one:,.0f} s")
     with reporter.progress("frozen part", total, "texts") as done:
         return [teaching.keep(model, part, done) for part in rows]
+
+
+def _check_room(floats: int) -> None:
+    """InputError where what is kept of the frozen part would fill half of the memory."""
+    needed, there = 4 * floats, physical_memory()
+    if 0 < there < 2 * needed:
+        raise InputError(
+            f"what the frozen blocks make of these texts takes {needed // 10**6:,} MB, and this "
+            f"machine has {there // 10**6:,}; take fewer texts, a smaller max_length, or freeze 0"
+        )
 
 
 def _baselines(parts: labelled.Split) -> tuple[float, float]:
