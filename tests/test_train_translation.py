@@ -101,7 +101,7 @@ def test_the_better_of_the_mean_and_the_best_is_the_model(settings, tmp_path):
     for lr in (0.0, 0.03):
         folder = tmp_path / str(lr)
         outcome = train_translation(settings.updated({"lr": lr, "dropout": 0.0}), folder)
-        loss = outcome.run.progress.best_loss
+        loss = outcome.run.progress.best[0]
         model, run = load_model(folder), outcome.run
         total = [run.score(model, *batch) for batch in run.held_out()]
         mean = sum(part.total.item() for part in total) / sum(part.tokens for part in total)

@@ -89,8 +89,8 @@ def linear_residual(
     weight: Tensor,
     bias: Tensor | None,
     residual: Tensor,
-    p: float,
-    rng: np.random.Generator,
+    p: float = 0.0,
+    rng: np.random.Generator | None = None,
     training: bool = True,
 ) -> Tensor:
     """residual + dropout(x W^T + b), whose mask follows from one draw of `rng`; in evaluation and
@@ -116,7 +116,7 @@ def feed_forward(
     return _lifted["feed_forward"](x, w1, b1, w2, b2, residual, approximate=approximate, **settings)
 
 
-def _dropping(p: float, rng: np.random.Generator, training: bool) -> dict[str, Any]:
+def _dropping(p: float, rng: np.random.Generator | None, training: bool) -> dict[str, Any]:
     return {"dropout_p": p, "seed": draw_seed(rng)} if training and p > 0 else {}
 
 

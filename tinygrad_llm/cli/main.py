@@ -16,10 +16,12 @@ from typing import NoReturn
 
 from tinygrad_llm.cli import (
     bench,
+    classify,
     doctor,
     estimate,
     evaluate,
     explain,
+    finetune,
     generate,
     gradcheck,
     import_,
@@ -35,9 +37,11 @@ from tinygrad_llm.errors import InputError, NonFiniteLoss
 COMMANDS = (
     pretrain,
     train_translation,
+    finetune,
     import_,
     generate,
     translate,
+    classify,
     evaluate,
     tokenizer,
     explain,
@@ -97,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno == errno.ENOSPC:
             return _fail(
                 f"no space left on the disk{_at(error)}; free some and run again "
-                "(a training: with --resume)",
+                "(training: with --resume)",
                 4,
             )
         return _fail(f"{error.strerror or error}{_at(error)}", 2)

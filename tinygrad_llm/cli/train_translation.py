@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         return 128 + outcome.signal
     progress = outcome.run.progress
     reporter.note(
-        f"\nbest held-out loss of one evaluation {progress.best_loss:.4f} nats/token at step "
+        f"\nbest held-out loss of one evaluation {progress.best[0]:.4f} nats/token at step "
         f"{progress.best_step}\n--- held-out texts and their translations\n"
         f"{outcome.run.sample()}\n---\n"
         f"saved in {args.out}; to translate more: tinygrad-llm translate {args.out} TEXT"

@@ -42,7 +42,7 @@ def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None
     Weights above max_shard_bytes are written as several files with an index. GPT2LMHeadModel always
     has biases, so those that a GPT does not have are stored as zeros.
     """
-    folder, family = Path(folder), _family_of(model)
+    folder, family = Path(folder), family_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(folder, to_tensors(family, model), max_shard_bytes)
     document = {
@@ -61,8 +61,8 @@ def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) ->
     missing or damaged, or holds a model that ours would compute differently.
     """
     folder = Path(folder)
-    family, config = _read_config(folder / CONFIG)
-    _refuse_pickle(folder)
+    family, config = read_config(folder / CONFIG)
+    refuse_pickle(folder)
     with open_weights(folder) as weights:
         try:
             return load_weights(family, config, weights, rng)
@@ -79,14 +79,16 @@ def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
             write_atomic(Path(folder) / path.name, path.read_bytes())
 
 
-def _family_of(model: Module) -> Family:
+def family_of(model: Module) -> Family:
+    """What transformers knows of this class of ours; InputError where it knows nothing."""
     for family in FAMILIES.values():
         if type(model) in family.architectures:
             return family
     raise InputError(f"a {type(model).__name__} has no Hugging Face format")
 
 
-def _read_config(path: Path) -> tuple[Family, Any]:
+def read_config(path: Path) -> tuple[Family, Any]:
+    """The kind of model that a config.json describes, and its configuration."""
     document = read_json_object(path)
     try:
         kind = document.get("model_type")
@@ -97,7 +99,8 @@ def _read_config(path: Path) -> tuple[Family, Any]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _refuse_pickle(folder: Path) -> None:
+def refuse_pickle(folder: Path) -> None:
+    """InputError with the way out where the folder's weights are a pickle."""
     if (folder / WEIGHTS).exists() or (folder / INDEX).exists():
         return
     for name in PICKLES:

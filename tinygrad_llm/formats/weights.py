@@ -53,6 +53,8 @@ def to_tensors(family: Family, model: Module) -> dict[str, np.ndarray]:
             if slot.first is not None:
                 array = array[slot.first : slot.first + slot.shape[0]]
             tensors[family.full_name(slot)] = array.T if slot.transposed else array
+        elif array is None and slot.in_model and not slot.part:
+            raise InputError(f"{slot.parameter} is hidden by an adapter; merge and remove it first")
         elif array is None and not slot.part:
             tensors[family.full_name(slot)] = np.zeros(slot.shape, np.float32)
     return tensors

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
-from tinygrad_llm.nn.layers import constant, normal, token_ids
+from tinygrad_llm.nn.layers import are_plain, constant, normal, token_ids
 from tinygrad_llm.tensor import Tensor
 
 
@@ -83,10 +83,27 @@ class Bert(Module):
         token_type_ids: np.ndarray | None = None,
     ) -> Tensor:
         """The states (B, T, D), in the masked language model too; arguments as in forward."""
+        x = self.embed(ids, token_type_ids)
+        return self.through(x, attention_mask=attention_mask)
+
+    def embed(self, ids: np.ndarray, token_type_ids: np.ndarray | None = None) -> Tensor:
+        """ids (B, T) -> what the first block reads (B, T, D)."""
         ids = token_ids(ids, self.config.max_position_embeddings)
-        mask = _seen(attention_mask, ids.shape)
-        x = self.embeddings(ids, token_type_ids)
-        for layer in self.layers:
+        return self.embeddings(ids, token_type_ids)
+
+    def through(
+        self,
+        x: Tensor,
+        first: int = 0,
+        end: int | None = None,
+        *,
+        attention_mask: np.ndarray | None = None,
+    ) -> Tensor:
+        """What block number `first` reads -> what the one before `end` gives, or the last one; all
+        (B, T, D).
+        """
+        mask = _seen(attention_mask, x.shape[:2])
+        for layer in self.layers[first:end]:
             x = layer(x, mask)
         return x
 
@@ -157,9 +174,15 @@ class Block(Module):
 
     def forward(self, x: Tensor, mask: np.ndarray | None = None) -> Tensor:
         x = self.attention_norm(self.attention(x, mask=mask, residual=x))
-        parameters = (p for layer in (self.intermediate, self.output) for p in layer.parameters())
-        wide = F.feed_forward(x, *parameters, x, self.dropout, self.rng, self.training)
-        return self.output_norm(wide)
+        return self.output_norm(self._feed_forward(x))
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        """x + dropout(output(GELU(intermediate(x))))."""
+        into, out = self.intermediate, self.output
+        if not are_plain(into, out):
+            return out.onto(x, F.gelu(into(x)), self.dropout, self.rng)
+        parameters = into.weight, into.bias, out.weight, out.bias
+        return F.feed_forward(x, *parameters, x, self.dropout, self.rng, self.training)
 
 
 class MaskedLMHead(Module):

@@ -17,7 +17,7 @@ from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.attention import KeyValueCache
-from tinygrad_llm.nn.layers import constant, normal, token_ids
+from tinygrad_llm.nn.layers import are_plain, constant, normal, token_ids
 from tinygrad_llm.tensor import Tensor
 
 
@@ -109,12 +109,28 @@ class GPT(Module):
         logits.
         """
         past = len(cache[0]) if cache is not None else 0
+        return self.ln_f(self.through(self.embed(ids, past), cache=cache))
+
+    def embed(self, ids: np.ndarray, past: int = 0) -> Tensor:
+        """ids (B, T), which follow `past` others -> what the first block reads (B, T, D)."""
         ids = token_ids(ids, self.config.n_positions, past)
         places = np.arange(past, past + ids.shape[1])
-        x = self.drop(self.wte(ids) + self.wpe(places))  # (B, T, D)
-        for i, block in enumerate(self.h):
+        return self.drop(self.wte(ids) + self.wpe(places))
+
+    def through(
+        self,
+        x: Tensor,
+        first: int = 0,
+        end: int | None = None,
+        *,
+        cache: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """What block number `first` reads -> what the one before `end` gives, or the last one; all
+        (B, T, D).
+        """
+        for i, block in enumerate(self.h[first:end], first):
             x = block(x, cache=cache[i] if cache is not None else None)
-        return self.ln_f(x)
+        return x
 
     def _initialize(self, rng: np.random.Generator) -> None:
         """Weights N(0, initializer_range^2), biases 0; what adds to the residual stream is scaled
@@ -164,6 +180,9 @@ class MLP(Module):
     def forward(self, x: Tensor, *, residual: Tensor) -> Tensor:
         """residual + dropout(c_proj(GELU(c_fc(x)))), of which backward keeps but c_fc(x)."""
         into, out = self.c_fc, self.c_proj
+        if not are_plain(into, out):
+            wide = F.gelu(into(x), approximate="tanh")
+            return out.onto(residual, wide, self.dropout, self.rng)
         return F.feed_forward(
             x,
             into.weight,

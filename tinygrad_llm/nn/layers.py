@@ -29,9 +29,19 @@ class Linear(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
-    def onto(self, residual: Tensor, x: Tensor, p: float, rng: np.random.Generator) -> Tensor:
+    def onto(
+        self, residual: Tensor, x: Tensor, p: float = 0.0, rng: np.random.Generator | None = None
+    ) -> Tensor:
         """residual + dropout(x W^T + b): how a branch of a transformer ends."""
         return F.linear_residual(x, self.weight, self.bias, residual, p, rng, self.training)
+
+
+def are_plain(*layers: Module) -> bool:
+    """Whether each is a Linear itself, whose weight an operation that joins several may read.
+
+    A layer with an adapter, or one whose weight is stored otherwise, can only be called.
+    """
+    return all(type(layer) is Linear for layer in layers)
 
 
 class Embedding(Module):

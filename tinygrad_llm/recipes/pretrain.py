@@ -16,47 +16,49 @@ import numpy as np
 
 from tinygrad_llm.data.batches import Batch, Batches, windows
 from tinygrad_llm.data.tokens import Tokens
-from tinygrad_llm.errors import NonFiniteLoss
+from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.inference.generation_config import GenerationConfig, save_generation_config
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.models.gpt import GPT
-from tinygrad_llm.nn import Module
-from tinygrad_llm.recipes import running
 from tinygrad_llm.recipes.corpus import END, prepare_corpus
 from tinygrad_llm.recipes.forecast import check_memory, forecast
 from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.run import Outcome, Plan, Run, due, remedied, restore, train_run
 from tinygrad_llm.recipes.run_folder import open_folder
-from tinygrad_llm.recipes.running import EVALUATION_TOKENS, Outcome, Progress, remedy, restore
-from tinygrad_llm.recipes.running import train_run
 from tinygrad_llm.recipes.settings import Settings
-from tinygrad_llm.training import checkpoint
-from tinygrad_llm.training.objectives import Loss, next_token
+from tinygrad_llm.text import Tokenizer, token_lengths
+from tinygrad_llm.training.evaluation import BATCH_TOKENS, Score, evaluate
+from tinygrad_llm.training.loop import StepReport
+from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
 
 SAMPLING = GenerationConfig(temperature=0.8, top_k=50)
 
 
 @dataclass
-class Run(running.Run):
-    """A pretraining run: it predicts the next token."""
+class Pretraining(Run):
+    """A GPT that learns to predict the next token of a text."""
 
+    settings: Settings
+    tokenizer: Tokenizer
     validation: Tokens
 
-    def objective(self, model: Module, *batch: np.ndarray) -> Loss:
-        return next_token(model, *batch)
+    def evaluate(self) -> Score:
+        """The loss on the whole held-out text, in windows of one context each."""
+        return evaluate(self.model, next_token, self.held_out(), token_lengths(self.tokenizer))
 
     def held_out(self) -> Iterator[Batch]:
-        """The held-out text, in windows of one context each."""
         context = self.model.config.n_positions
-        rows = max(1, EVALUATION_TOKENS // context)
+        rows = max(1, BATCH_TOKENS // context)
         return windows(self.validation, batch_size=rows, context=context)
 
-    def sample(self, tokens: int = 100) -> str:
-        """What the model writes after the first words of the held-out text."""
-        prompt = self.tokenizer.decode(self.validation[:16].tolist())
-        rng = np.random.default_rng([self.settings.run.seed, self.optimizer.steps])
-        config = dataclasses.replace(SAMPLING, max_new_tokens=tokens)
-        return prompt + "".join(complete(self.model, self.tokenizer, prompt, config, rng=rng))
+    def save_model(self) -> None:
+        save_model(self.folder, self.model)
+
+    def after_step(self, report: StepReport, reporter: Reporter) -> None:
+        every = self.settings.run.sample_every
+        if every and due(report.step, every, self.loop.steps):
+            reporter.sampled(report.step, sample(self))
 
 
 def pretrain(
@@ -75,19 +77,16 @@ def pretrain(
     reporter, folder = reporter or Reporter(), Path(folder)
     with open_folder(settings, folder, resume):
         run = build(settings, folder, reporter)
-        if (folder / checkpoint.FILE).exists():
-            restore(run)
+        restore(run)
         if run.optimizer.steps < settings.loop.steps:
             reporter.note("timing a step ...")
             resolved = dataclasses.replace(settings, model=run.model.config)
             reporter.note(str(forecast(resolved, evaluation_tokens=len(run.validation))))
-        try:
+        with remedied(run):
             return train_run(run, reporter)
-        except NonFiniteLoss as error:
-            raise NonFiniteLoss(f"{error}; {remedy(run)}") from error
 
 
-def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
+def build(settings: Settings, folder: Path, reporter: Reporter) -> Pretraining:
     """Corpus, model, optimizer and batches at step 0."""
     tokenizer, tokens = prepare_corpus(settings.run, settings.model.vocab_size, folder, reporter)
     training, validation = tokens.split(settings.run.validation)
@@ -105,5 +104,27 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
     model = GPT(config, rng=rng)
     end = tokenizer.special_tokens.get(END)
     save_generation_config(folder, dataclasses.replace(SAMPLING, eos_token_id=end))
-    optimizer = AdamW(model.parameters(), settings.adamw)
-    return Run(settings, folder, tokenizer, model, optimizer, batches, rng, Progress(), validation)
+    return Pretraining(
+        folder,
+        model,
+        next_token,
+        AdamW(model.parameters(), settings.adamw),
+        batches,
+        rng,
+        settings.loop,
+        settings.schedule,
+        Plan(settings.run.eval_every, settings.run.save_every, settings.run.patience),
+        settings,
+        tokenizer,
+        validation,
+    )
+
+
+def sample(run: Pretraining, tokens: int = 100) -> str:
+    """What the model writes after the first words of the held-out text. Draws from a generator of
+    its own.
+    """
+    prompt = run.tokenizer.decode(run.validation[:16].tolist())
+    rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
+    config = dataclasses.replace(SAMPLING, max_new_tokens=tokens)
+    return prompt + "".join(complete(run.model, run.tokenizer, prompt, config, rng=rng))

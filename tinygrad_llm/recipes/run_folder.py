@@ -19,7 +19,7 @@ from tinygrad_llm.recipes.settings import Groups, read_settings
 from tinygrad_llm.training import checkpoint
 
 SETTINGS = "settings.toml"
-MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience"}
+MAY_CHANGE = {"steps", "epochs", "eval_every", "save_every", "sample_every", "patience"}
 OF_THE_TOKENS = {"data", "tokenizer", "vocab_size", "source", "target"}  # tokens follow from these
 
 
@@ -34,6 +34,8 @@ def open_folder(settings: Groups, folder: Path, resume: bool) -> Iterator[None]:
         raise InputError(
             f"{folder} holds a run already; add --resume to go on with it, or name another --out"
         )
+    if new and has_saved(folder):
+        raise InputError(f"{folder} holds a model already; name another --out")
     if not new:
         _check_unchanged(folder, settings)
     _store(folder, settings)
@@ -66,10 +68,12 @@ def _store(folder: Path, settings: Groups) -> None:
 
 def _check_unchanged(folder: Path, now: Groups) -> None:
     """A run that has saved something may become longer or look more often, but stays the same; one
-    that has not is bound to its tokens alone.
+    that has not is bound to the tokens that it has stored, if any.
     """
     before, after = read_settings(str(folder / SETTINGS), type(now)()).flat(), now.flat()
-    fixed = before.keys() - MAY_CHANGE if has_saved(folder) else OF_THE_TOKENS & before.keys()
+    stored = any((folder / name).exists() for name in (TOKENS, "tokenizer.json"))
+    bound = OF_THE_TOKENS & before.keys() if stored else set()
+    fixed = before.keys() - MAY_CHANGE if has_saved(folder) else bound
     for key, value in before.items():
         if after[key] != value and key in fixed:
             raise InputError(

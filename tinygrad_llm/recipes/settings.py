@@ -1,8 +1,7 @@
-"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its
-default.
+"""All settings of a run under one roof: each key lives in one dataclass, with its default.
 
 The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat
-keys.
+keys. Here are those of pretraining; each fine-tuning brings groups of its own.
 """
 
 from __future__ import annotations
@@ -47,8 +46,6 @@ LEAST = {  # the smallest value with a meaning; sizes of the model have checks o
     **dict.fromkeys(("sample_every", "patience", "seed", "warmup", "label_smoothing"), 0),
     **dict.fromkeys(("clip", "lr", "min_lr", "eps", "weight_decay", "beta1", "beta2"), 0),
 }
-
-
 BELOW_1 = {"beta1", "beta2", "label_smoothing"}
 S = TypeVar("S", bound="Groups")
 
@@ -112,7 +109,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Settings(Groups):
-    """Those of pretraining."""
+    """The five groups of pretraining."""
 
     model: GPTConfig = field(default_factory=GPTConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)

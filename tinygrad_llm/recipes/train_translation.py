@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +28,19 @@ from tinygrad_llm.data.pairs import (
     read_pairs,
     train_tokenizer,
 )
-from tinygrad_llm.errors import InputError, NonFiniteLoss
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.inference.translate import GREEDY, translate_texts
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from tinygrad_llm.nn import Module
-from tinygrad_llm.recipes import running
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run_folder import open_folder
-from tinygrad_llm.recipes.running import Outcome, Progress, evaluate_run, remedy, restore, train_run
+from tinygrad_llm.recipes.run import Outcome, Plan, Run, due, remedied, restore, train_run
 from tinygrad_llm.recipes.translation_settings import TranslationConfig, TranslationSettings
 from tinygrad_llm.tensor_files import load_tensors, save_tensors
-from tinygrad_llm.text import Tokenizer, load_tokenizer
-from tinygrad_llm.training import checkpoint
-from tinygrad_llm.training.loop import train_step
-from tinygrad_llm.training.objectives import Loss, next_target_token
+from tinygrad_llm.text import Tokenizer, load_tokenizer, token_lengths
+from tinygrad_llm.training.evaluation import BATCH_TOKENS, Score, evaluate
+from tinygrad_llm.training.loop import StepReport, train_step
+from tinygrad_llm.training.objectives import next_target_token
 from tinygrad_llm.training.optimizer import AdamW
 
 AVERAGES = "averages"  # the folder of a run that holds the weights of its last evaluations
@@ -51,22 +50,31 @@ Texts = Sequence[tuple[str, str]]
 
 
 @dataclass
-class Run(running.Run):
-    """A run that trains for translation: it predicts the next token of the target."""
+class Translation(Run):
+    """A transformer that learns to predict the next token of a translation."""
 
+    settings: TranslationSettings
+    tokenizer: Tokenizer
     validation: Pairs
     samples: Texts
 
-    def objective(self, model: Module, *batch: np.ndarray) -> Loss:
-        smoothing = self.settings.run.label_smoothing
-        return next_target_token(model, *batch, label_smoothing=smoothing)
-
-    def score(self, model: Module, *batch: np.ndarray) -> Loss:
-        """Without smoothing: -log p of the label alone."""
-        return next_target_token(model, *batch)
+    def evaluate(self) -> Score:
+        """The loss on the held-out pairs, without smoothing: -log p of the label alone."""
+        lengths = token_lengths(self.tokenizer)
+        return evaluate(self.model, next_target_token, self.held_out(), lengths)
 
     def held_out(self) -> Iterator[Batch]:
-        return batches_in_order(self.validation, running.EVALUATION_TOKENS)
+        return batches_in_order(self.validation, BATCH_TOKENS)
+
+    def save_model(self) -> None:
+        save_model(self.folder, self.model)
+
+    def after_step(self, report: StepReport, reporter: Reporter) -> None:
+        plan, steps = self.settings.run, self.loop.steps
+        if due(report.step, plan.eval_every, steps):
+            self._keep_weights()
+        if plan.sample_every and due(report.step, plan.sample_every, steps):
+            reporter.sampled(report.step, self.sample())
 
     def sample(self) -> str:
         """Some held-out texts, each with its greedy translation."""
@@ -74,8 +82,8 @@ class Run(running.Run):
         written = translate_texts(self.model, self.tokenizer, texts, GREEDY)
         return "\n".join(f"{a}\n  {b}" for a, b in zip(texts, written, strict=True))
 
-    def evaluated(self) -> None:
-        """Keep these weights, and those of so many evaluations before as the mean is made of."""
+    def _keep_weights(self) -> None:
+        """These, and those of so many evaluations before as the mean is made of."""
         path = self.folder / AVERAGES / f"step-{self.optimizer.steps:08}.safetensors"
         path.parent.mkdir(exist_ok=True)
         save_tensors(path, self.model.state_dict())
@@ -97,19 +105,16 @@ def train_translation(
     reporter, folder = reporter or Reporter(), Path(folder)
     with open_folder(settings, folder, resume):
         run = build(settings, folder, reporter)
-        if (folder / checkpoint.FILE).exists():
-            restore(run)
+        restore(run)
         if run.optimizer.steps < settings.loop.steps:
             reporter.note("timing a step ...")
             reporter.note(forecast(run))
-        try:
+        with remedied(run):
             outcome = train_run(run, reporter)
-        except NonFiniteLoss as error:
-            raise NonFiniteLoss(f"{error}; {remedy(run)}") from error
     return outcome if outcome.signal is not None else _averaged(outcome, reporter)
 
 
-def build(settings: TranslationSettings, folder: Path, reporter: Reporter) -> Run:
+def build(settings: TranslationSettings, folder: Path, reporter: Reporter) -> Translation:
     """Pairs, tokenizer, model, optimizer and batches at step 0."""
     training, held_out = _texts(settings.run)
     tokenizer = _tokenizer(settings, training, folder, reporter)
@@ -122,16 +127,27 @@ def build(settings: TranslationSettings, folder: Path, reporter: Reporter) -> Ru
     sizes = len(pairs), len(pairs.sources), len(pairs.targets), len(validation)
     reporter.note("%d pairs of %d and %d tokens; %d pairs are held out" % sizes)
     weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
-    batches = PairBatches(
-        pairs,
-        batch_tokens=settings.run.batch_tokens,
-        rng=np.random.default_rng(batches_seed),
-    )
     rng = np.random.default_rng(weights_seed)
     model = EncoderDecoder(config, rng=rng)
-    optimizer = AdamW(model.parameters(), settings.adamw)
-    parts = settings, folder, tokenizer, model, optimizer, batches, rng, Progress()
-    return Run(*parts, validation, held_out[:SAMPLES])
+    return Translation(
+        folder,
+        model,
+        partial(next_target_token, label_smoothing=settings.run.label_smoothing),
+        AdamW(model.parameters(), settings.adamw),
+        PairBatches(
+            pairs,
+            batch_tokens=settings.run.batch_tokens,
+            rng=np.random.default_rng(batches_seed),
+        ),
+        rng,
+        settings.loop,
+        settings.schedule,
+        Plan(settings.run.eval_every, settings.run.save_every, settings.run.patience),
+        settings,
+        tokenizer,
+        validation,
+        held_out[:SAMPLES],
+    )
 
 
 def _texts(run: TranslationConfig) -> tuple[Texts, Texts]:
@@ -176,7 +192,7 @@ def _config(config: EncoderDecoderConfig, tokenizer: Tokenizer) -> EncoderDecode
     return dataclasses.replace(config, vocab_size=tokenizer.vocab_size, **found)
 
 
-def forecast(run: Run) -> str:
+def forecast(run: Translation) -> str:
     """What the run will cost, from a few steps of a model like it on its own batches."""
     settings, rng = run.settings, np.random.default_rng(0)
     model = EncoderDecoder(run.model.config, rng=rng)
@@ -208,7 +224,7 @@ def _averaged(outcome: Outcome, reporter: Reporter) -> Outcome:
         return outcome
     last = {name: array.copy() for name, array in run.model.state_dict().items()}
     run.model.load_state_dict({k: np.mean([state[k] for state in states], axis=0) for k in last})
-    score, best = evaluate_run(run), run.progress.best_loss
+    score, best = run.evaluate(), run.progress.best[0]
     reporter.note(
         f"the mean of the last {len(states)} evaluations' weights: held-out loss {score.loss:.4f} "
         f"nats/token; the best of one evaluation is {best:.4f}"

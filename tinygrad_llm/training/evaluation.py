@@ -12,6 +12,8 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.training.objectives import Loss
 
+BATCH_TOKENS = 4096  # in one forward pass of an evaluation
+
 
 @dataclass(frozen=True)
 class Score:
@@ -30,6 +32,18 @@ class Score:
     @property
     def bits_per_byte(self) -> float:
         return self.loss * self.tokens / (math.log(2) * self.bytes) if self.bytes else math.nan
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What the best weights of a run are chosen by."""
+        return (self.loss,)
+
+    def row(self) -> dict[str, float]:
+        """The figures as a run's journal holds them."""
+        return {"validation_loss": self.loss, "bits_per_byte": self.bits_per_byte}
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.4f} nats/token, {self.bits_per_byte:.3f} bits/byte"
 
 
 def evaluate(

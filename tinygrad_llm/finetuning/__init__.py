@@ -1,0 +1,1 @@
+"""Pretrained models learn a task: classes, instructions, preferences; whole, or by adapters."""
