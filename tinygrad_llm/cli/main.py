@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from tinygrad_llm.cli import (
     bench,
+    chat,
     doctor,
     estimate,
     evaluate,
@@ -34,6 +35,7 @@ COMMANDS = (
     pretrain,
     import_,
     generate,
+    chat,
     evaluate,
     tokenizer,
     explain,
