@@ -15,7 +15,7 @@ from tinygrad_llm.models.bert import Bert, BertForMaskedLM
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.models.llama import Llama
 from tinygrad_llm.recipes.import_ import find_weights
-from tinygrad_llm.text import BPETokenizer, Tokenizer, WordPieceTokenizer, load_tokenizer
+from tinygrad_llm.text import BPETokenizer, Tokenizer, load_tokenizer
 
 
 class Opened(NamedTuple):
@@ -48,7 +48,7 @@ def load_decoder(folder: str | Path) -> GPT | Llama:
     return model
 
 
-def open_encoder(source: str) -> tuple[Bert, WordPieceTokenizer]:
+def open_encoder(source: str) -> tuple[Bert, Tokenizer]:
     """The BERT that a folder or a known name stands for, and its tokenizer."""
     path = find_weights(source)
     model = load_model(path) if path.is_dir() else None
@@ -58,15 +58,15 @@ def open_encoder(source: str) -> tuple[Bert, WordPieceTokenizer]:
             f"{source} is {held}, which does not read a text from both sides; name the folder of "
             "a BERT, or minilm"
         )
-    return model, WordPieceTokenizer.from_file(path)
+    return model, load_tokenizer(path)
 
 
-def open_masked(source: str) -> tuple[BertForMaskedLM, WordPieceTokenizer]:
+def open_masked(source: str) -> tuple[BertForMaskedLM, Tokenizer]:
     """An encoder that says which words are hidden; InputError for one without the head for it."""
     model, tokenizer = open_encoder(source)
     if not isinstance(model, BertForMaskedLM):
         raise InputError(
-            f"{source} has no head that predicts hidden words; train one: tinygrad-llm pretrain "
-            "--model bert"
+            f"{source} has no head that predicts hidden words; train a BERT that does: "
+            "tinygrad-llm pretrain --preset bert"
         )
     return model, tokenizer
