@@ -17,7 +17,7 @@ from benchmarks.peers import OURS, installed
 from benchmarks.training import contest
 from benchmarks.workloads import Workload
 from tinygrad_llm.models.gpt import GPTConfig
-from tinygrad_llm.recipes.forecast import flops_per_token
+from tinygrad_llm.recipes.costs import flops_per_token
 
 FOLDER = Path(__file__).parent / "results"
 TOKENS = 4096  # in a step of the curve over contexts

@@ -17,7 +17,7 @@ from benchmarks import attention, curves, machine, matmul, tables, tokenizers, t
 from benchmarks.peer import ROOT
 from benchmarks.peers import OURS
 from benchmarks.workloads import WORKLOADS
-from tinygrad_llm.recipes.forecast import num_parameters
+from tinygrad_llm.recipes.costs import num_parameters
 from tinygrad_llm.recipes.limits import measure_limits
 
 OUT = Path(__file__).parent

@@ -50,6 +50,30 @@ class BertConfig:
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not in (0, 1)")
 
+    @property
+    def n_positions(self) -> int:
+        """GPT's name for max_position_embeddings, which training asks every model for."""
+        return self.max_position_embeddings
+
+    @property
+    def n_layer(self) -> int:
+        """GPT's name for num_hidden_layers, which training asks every model for."""
+        return self.num_hidden_layers
+
+
+# As the default GPT: narrow, and started from wider weights (see NARROW in gpt.py).
+PRESETS = {
+    "bert": BertConfig(
+        vocab_size=2048,
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=128,
+        initializer_range=0.05,
+    ),
+}
+
 
 class Bert(Module):
     """Token ids in, one state for each position out, made from all of the text."""

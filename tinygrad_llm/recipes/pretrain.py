@@ -1,5 +1,5 @@
-"""Pretraining: text in, a folder with a trained GPT out. Stopped at any moment, it goes on bit for
-bit.
+"""Pretraining: text in, a folder with a trained GPT or BERT out. Stopped at any moment, it goes on
+bit for bit.
 
 The run folder is a Hugging Face folder with, beside the best model, settings.toml, log.jsonl,
 loss.png, the tokens and checkpoint.safetensors.
@@ -17,30 +17,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinygrad_llm.data.batches import Batch, Batches, windows
+from tinygrad_llm.data.batches import Batch, Batches
 from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.errors import InputError, NonFiniteLoss
 from tinygrad_llm.explain.nan import diagnose
 from tinygrad_llm.formats.folder import save_model
-from tinygrad_llm.inference.generation_config import GenerationConfig, save_generation_config
-from tinygrad_llm.inference.generate import complete
-from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.inference.generation_config import save_generation_config
 from tinygrad_llm.recipes.corpus import END, prepare_corpus
 from tinygrad_llm.recipes.forecast import check_memory, forecast
+from tinygrad_llm.recipes.kinds import KINDS, SAMPLING, Kind
 from tinygrad_llm.recipes.plots import draw_losses
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run_folder import has_saved, open_folder
 from tinygrad_llm.recipes.settings import Settings
+from tinygrad_llm.nn import Module
 from tinygrad_llm.text import Tokenizer, token_lengths
 from tinygrad_llm.training import checkpoint
 from tinygrad_llm.training.evaluation import Score, evaluate
 from tinygrad_llm.training.journal import Journal
 from tinygrad_llm.training.loop import train
-from tinygrad_llm.training.objectives import next_token
+from tinygrad_llm.training.masking import MaskedBatches
 from tinygrad_llm.training.optimizer import AdamW
 from tinygrad_llm.training.signals import stop_request
 
-SAMPLING = GenerationConfig(temperature=0.8, top_k=50)
 EVALUATION_TOKENS = 4096  # tokens in one forward pass of an evaluation
 
 
@@ -60,12 +59,17 @@ class Run:
     settings: Settings
     folder: Path
     tokenizer: Tokenizer
-    model: GPT
+    model: Module
     optimizer: AdamW
-    batches: Batches
+    batches: Batches | MaskedBatches
     validation: Tokens
     rng: np.random.Generator  # of the weights, then of dropout
     progress: Progress
+
+    @property
+    def kind(self) -> Kind:
+        """What it trains."""
+        return KINDS[self.settings.run.model]
 
 
 class Outcome(NamedTuple):
@@ -87,7 +91,7 @@ def pretrain(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> Outcome:
-    """Train a GPT on the text that the settings name and leave it in `folder`.
+    """Train a GPT, or what else the settings name, on their text and leave it in `folder`.
 
     resume: go on with the run that is there, if there is one. Raises InputError for settings, data
     or a folder that cannot work, and NonFiniteLoss where training breaks down; the last checkpoint
@@ -125,17 +129,20 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Run:
     config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
     check_memory(config, settings.loop.batch_size)
     weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
-    batches = Batches(
+    kind, context = KINDS[settings.run.model], config.n_positions
+    batches = kind.batches(
         training,
+        tokenizer,
         batch_size=settings.loop.batch_size,
-        context=config.n_positions,
+        context=context,
         rng=np.random.default_rng(batches_seed),
     )
-    windows(validation, batch_size=1, context=config.n_positions)  # refuses too short a text now
+    kind.windows(validation, tokenizer, batch_size=1, context=context)  # refuses too short a text
     rng = np.random.default_rng(weights_seed)
-    model = GPT(config, rng=rng)
-    end = tokenizer.special_tokens.get(END)
-    save_generation_config(folder, dataclasses.replace(SAMPLING, eos_token_id=end))
+    model = kind.build(config, rng=rng)
+    if settings.run.model == "gpt":
+        end = tokenizer.special_tokens.get(END)
+        save_generation_config(folder, dataclasses.replace(SAMPLING, eos_token_id=end))
     optimizer = AdamW(model.parameters(), settings.adamw)
     return Run(settings, folder, tokenizer, model, optimizer, batches, validation, rng, Progress())
 
@@ -151,7 +158,7 @@ def _train(run: Run, reporter: Reporter) -> Outcome:
         request = stack.enter_context(stop_request())
         for report in train(
             run.model,
-            next_token,
+            run.kind.objective,
             run.optimizer,
             run.batches,
             rng=run.rng,
@@ -210,18 +217,20 @@ def _evaluate(run: Run, journal: Journal, reporter: Reporter) -> Score:
 
 def evaluate_run(run: Run) -> Score:
     """The loss on the whole held-out text, in windows of one context each."""
-    return evaluate(run.model, next_token, _held_out(run), token_lengths(run.tokenizer))
+    return evaluate(run.model, run.kind.objective, held_out(run), token_lengths(run.tokenizer))
 
 
-def _held_out(run: Run) -> Iterator[Batch]:
+def held_out(run: Run) -> Iterator[Batch]:
+    """The whole held-out text as the model is evaluated on it."""
     context = run.model.config.n_positions
-    return windows(run.validation, batch_size=max(1, EVALUATION_TOKENS // context), context=context)
+    size = max(1, EVALUATION_TOKENS // context)
+    return run.kind.windows(run.validation, run.tokenizer, batch_size=size, context=context)
 
 
 def _birth(run: Run) -> str:
     """Where the held-out loss ceased to be a finite number."""
     run.model.eval()
-    births = (diagnose(lambda b=b: next_token(run.model, *b).total) for b in _held_out(run))
+    births = (diagnose(lambda b=b: run.kind.objective(run.model, *b).total) for b in held_out(run))
     return next(filter(None, births), "each part of it is finite, but their sum is not")
 
 
@@ -251,10 +260,6 @@ def restore(run: Run) -> None:
 
 
 def sample(run: Run, tokens: int = 100) -> str:
-    """What the model writes after the first words of the held-out text. Draws from a generator of
-    its own.
-    """
-    prompt = run.tokenizer.decode(run.validation[:16].tolist())
+    """What the model makes of the held-out text's beginning. Draws from a generator of its own."""
     rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
-    config = dataclasses.replace(SAMPLING, max_new_tokens=tokens)
-    return prompt + "".join(complete(run.model, run.tokenizer, prompt, config, rng=rng))
+    return run.kind.sample(run.model, run.tokenizer, run.validation[:tokens], rng, tokens)

@@ -16,7 +16,8 @@ from typing import Any
 
 from tinygrad_llm.config import from_mapping, parse_assignment, read_toml
 from tinygrad_llm.errors import InputError, suggest
-from tinygrad_llm.models.gpt import PRESETS as MODELS
+from tinygrad_llm.models import bert, gpt
+from tinygrad_llm.models.bert import BertConfig
 from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.training.loop import LoopConfig
 from tinygrad_llm.training.optimizer import AdamWConfig
@@ -25,8 +26,9 @@ from tinygrad_llm.training.schedules import ScheduleConfig
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What to train on, and what to do between the steps."""
+    """What to train, on what, and what to do between the steps."""
 
+    model: str = "gpt"  # gpt, or bert: a masked language model
     data: tuple[str, ...] = ()  # files, folders, globs, "-"; empty: Python's language reference
     tokenizer: str = "bpe"  # bpe, characters, bytes, or the path of a tokenizer.json
     validation: float = 0.1  # the last part of the text is held out
@@ -41,6 +43,8 @@ class RunConfig:
             raise InputError(f"validation {self.validation} is not between 0 and 1")
 
 
+CONFIGS = {"gpt": GPTConfig, "bert": BertConfig}
+MODELS = gpt.PRESETS | bert.PRESETS
 LEAST = {  # the smallest value with a meaning; sizes of the model have checks of their own
     **dict.fromkeys(("steps", "batch_size", "accumulation", "eval_every", "save_every"), 1),
     **dict.fromkeys(("sample_every", "patience", "seed", "warmup"), 0),
@@ -52,7 +56,7 @@ LEAST = {  # the smallest value with a meaning; sizes of the model have checks o
 class Settings:
     """The five groups; a flat key belongs to exactly one of them."""
 
-    model: GPTConfig = field(default_factory=GPTConfig)
+    model: GPTConfig | BertConfig = field(default_factory=GPTConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     adamw: AdamWConfig = field(default_factory=AdamWConfig)
@@ -63,6 +67,8 @@ class Settings:
         for name, least in LEAST.items():
             if not least <= values[name] < math.inf:
                 raise InputError(f"{name} is {values[name]}; it must be a number from {least} on")
+        if not isinstance(self.model, _config_of(self.run.model)):
+            raise InputError(f"model {self.run.model!r} has no {type(self.model).__name__}")
         for name in ("beta1", "beta2"):
             if values[name] >= 1:
                 raise InputError(f"{name} is {values[name]}; it must be below 1")
@@ -74,8 +80,13 @@ class Settings:
 
     def updated(self, values: Mapping[str, Any], where: str = "") -> Settings:
         """These settings with other values for some flat keys, each checked against its field's
-        type.
+        type. Another `model` brings the defaults of its own sizes.
         """
+        if (kind := values.get("model", self.run.model)) != self.run.model:
+            run = dataclasses.replace(self.run, model=kind)
+            return dataclasses.replace(self, model=_config_of(kind)(), run=run).updated(
+                values, where
+            )
         groups = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         home = {key: name for name, group in groups.items() for key in vars(group)}
         for key in values:
@@ -88,6 +99,9 @@ class Settings:
 
     def assigned(self, assignments: list[str]) -> Settings:
         """These settings after `key=value` texts, as --set takes them."""
+        kinds = [text.partition("=")[2] for text in assignments if text.startswith("model=")]
+        if kinds and kinds[-1] != self.run.model:
+            return self.updated({"model": kinds[-1]}).assigned(assignments)
         groups = [getattr(self, f.name) for f in dataclasses.fields(self)]
         values = {}
         for text in assignments:
@@ -109,6 +123,12 @@ class Settings:
         )
 
 
+def _config_of(kind: str) -> type[GPTConfig | BertConfig]:
+    if kind not in CONFIGS:
+        raise suggest(str(kind), CONFIGS, "model")
+    return CONFIGS[kind]
+
+
 def read_settings(path: str, base: Settings) -> Settings:
     """`base` with the keys of a TOML file."""
     return base.updated(read_toml(path), where=str(path))
@@ -116,6 +136,7 @@ def read_settings(path: str, base: Settings) -> Settings:
 
 TRAINING = {
     "default": {"batch_size": 16, "steps": 1000, "lr": 3e-3, "dropout": 0.1},
+    "bert": {"batch_size": 16, "steps": 3000, "lr": 2e-3},
     "char-cpu": {"tokenizer": "characters", "batch_size": 12, "steps": 2000},
     "baby": {"tokenizer": "characters", "batch_size": 8, "steps": 5000, "dropout": 0.2},
     "gpt2": {
@@ -134,4 +155,7 @@ def preset(name: str) -> Settings:
     if name not in MODELS:
         raise suggest(name, MODELS, "preset")
     training = TRAINING["gpt2" if name.startswith("gpt2") else name]
-    return dataclasses.replace(Settings(), model=MODELS[name]).updated(training)
+    model = MODELS[name]
+    kind = next(kind for kind, config in CONFIGS.items() if isinstance(model, config))
+    base = Settings(model=model, run=RunConfig(model=kind))
+    return base.updated(training)
