@@ -49,10 +49,10 @@ def main(source="minilm"):
     apart = float(np.abs(vectors - their_vectors).max())
     print(f"equal ids: {same}; largest difference of a state {difference:.1e}, of a vector's")
     print(f"number {apart:.1e} (mark {MARK})")
-    cosines = vectors @ vectors.T - 2 * np.eye(len(TEXTS))
-    for text, best in zip(TEXTS, cosines.argmax(1), strict=True):
+    nearest = (vectors @ vectors.T - 2 * np.eye(len(TEXTS))).argmax(1).tolist()
+    for text, best in zip(TEXTS, nearest, strict=True):
         print(f"  {text:<32} is most like: {TEXTS[best]}")
-    return same and max(difference, apart) < MARK and cosines.argmax(1).tolist() == [1, 0, 3, 2, 5, 4]
+    return same and max(difference, apart) < MARK and nearest == [1, 0, 3, 2, 5, 4]
 
 
 if __name__ == "__main__":

