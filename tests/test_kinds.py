@@ -61,10 +61,12 @@ def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, killed_at):
 
 
 def test_it_learns_words_that_repeat(settings, tmp_path):
-    longer = settings.updated({"steps": 300, "accumulation": 1, "batch_size": 16, "lr": 5e-3})
-    run = pretrain(longer.updated({"eval_every": 300, "initializer_range": 0.1}), tmp_path / "run")
-    rows = fillers(run.run)
-    assert rows["this BERT"].accuracy > 0.6
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "batch_size": 64, "accumulation": 1}
+    drop = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    plan = {"steps": 150, "lr": 5e-3, "initializer_range": 0.1, "eval_every": 150}
+    longer = settings.updated({**sizes, **drop, **plan, "sample_every": 0})
+    rows = fillers(pretrain(longer, tmp_path / "run").run)
+    assert rows["this BERT"].nats < 2.5  # how often each character comes alone allows 3.1
     assert rows["trigrams, both sides"].accuracy > rows["trigrams, left side"].accuracy > 0.5
 
 

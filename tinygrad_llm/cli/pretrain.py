@@ -148,7 +148,7 @@ def _compare_writing(outcome: Outcome, reporter: Reporter) -> None:
 def _compare_filling(outcome: Outcome, reporter: Reporter) -> None:
     from tinygrad_llm.recipes.comparison import MOST_PLACES, fillers
 
-    with reporter.progress("trigrams fill places", 2 * MOST_PLACES) as advance:
+    with reporter.progress("trigrams fill places", 2 * MOST_PLACES, " places") as advance:
         rows = fillers(outcome.run, advance)
     reporter.note("hidden words of the held-out text found (more is better), nats (less is):")
     for name, (accuracy, nats) in rows.items():

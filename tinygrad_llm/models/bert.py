@@ -35,9 +35,9 @@ class BertConfig:
     initializer_range: float = 0.02  # standard deviation of fresh weights
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) is int and value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+        for name, kind in type(self).__annotations__.items():
+            if kind == "int" and getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not divisible by num_attention_heads "

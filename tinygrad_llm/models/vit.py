@@ -31,9 +31,9 @@ class ViTConfig:
     dropout: float = 0.1  # probability, on embeddings, attention weights and both branches
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) is int and value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+        for name, kind in type(self).__annotations__.items():
+            if kind == "int" and getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for whole, part in (
             ("image_size", "patch_size"),
             ("hidden_size", "num_attention_heads"),
