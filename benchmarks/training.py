@@ -21,7 +21,7 @@ from benchmarks.peer import Peer
 from benchmarks.peers import OURS, PEERS, installed
 from benchmarks.turns import compare, take_turns
 from benchmarks.workloads import WORKLOADS, Workload
-from tinygrad_llm.recipes.forecast import num_parameters
+from tinygrad_llm.recipes.costs import num_parameters
 
 CHECKED = 4  # steps whose losses are compared; the last one tells how long a step takes
 TOLERANCE = 1e-3  # nats

@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_llm import GPT, GPTConfig, no_grad
 from tinygrad_llm.inference.cache import KVCache
 from tinygrad_llm.models.gpt import PRESETS
-from tinygrad_llm.recipes.forecast import num_parameters
+from tinygrad_llm.recipes.costs import num_parameters
 
 PUBLISHED = {
     "gpt2": 124_439_808,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.random_texts import shared_text
 from tinygrad_llm.data.baselines import (
     _discounts,
+    fill_hidden,
     gzip_bits_per_byte,
     ngram_bits_per_byte,
     ngram_probabilities,
@@ -132,3 +133,37 @@ def test_gzip_is_deflate_with_eighteen_bytes_around_it():
     assert gzip_bits_per_byte(text) == 8 * size / len(text)
     with pytest.raises(InputError, match="no text"):
         gzip_bits_per_byte(b"")
+
+
+def test_trigrams_fill_a_place_by_bayes_rule():
+    """Every word is put into the place, and the whole text scored: what changes is the answer."""
+    rng = np.random.default_rng(0)
+    train, ids = rng.integers(6, size=300), rng.integers(6, size=12)
+    for place in (0, 1, 5, 11):
+        hidden = np.arange(12) == place
+        texts = [np.where(hidden, word, ids) for word in range(6)]
+        padded = [np.concatenate([[6, 6], text]) for text in texts]  # a word that is never seen
+        for both in (True, False):
+            last = len(ids) + 2 if both else place + 3
+            cut = [text[:last] for text in padded]
+            whole = [ngram_probabilities(train, text, order=3, vocab_size=7) for text in cut]
+            p = np.array([np.prod(text[2:]) for text in whole])
+            best, found = fill_hidden(train, ids, hidden, both_sides=both, vocab_size=6)
+            assert found == pytest.approx([(p / p.sum())[ids[place]]])
+            assert best == p.argmax()
+
+
+def test_a_hidden_neighbour_is_not_looked_at():
+    rng = np.random.default_rng(0)
+    train, ids = rng.integers(6, size=300), rng.integers(6, size=9)
+    hidden = np.isin(np.arange(9), (3, 4))
+    other = np.where(np.arange(9) == 4, (ids + 1) % 6, ids)
+    first, second = (fill_hidden(train, x, hidden, vocab_size=6) for x in (ids, other))
+    assert first[1][0] == second[1][0] and first[1][1] != second[1][1]
+
+
+def test_a_place_that_its_neighbours_decide():
+    train = np.tile([0, 1, 2, 3, 2, 4], 40)
+    ids = np.array([3, 2, 4, 0, 1, 2, 3])
+    best, p = fill_hidden(train, ids, np.isin(np.arange(7), (2, 4)), vocab_size=5)
+    assert best.tolist() == [4, 1] and (p > 0.9).all()

@@ -10,9 +10,12 @@ import sys
 import tokenize
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.recipes.import_ import find_weights
 
 ROOT = Path(__file__).parents[1] / "examples"
 FILES = sorted(ROOT.glob("[0-9]*.py"))
@@ -135,3 +138,80 @@ def test_multi30k(tmp_path, capsys):
     assert not module.main(tmp_path, out, reporter=reporter, **sizes)
     assert "5 beams: BLEU" in capsys.readouterr().out
     assert module.main(tmp_path, out, reporter=reporter, mark=0.0, **sizes)
+
+
+def test_long_range(capsys):
+    assert not load(10).main(steps=2)
+    assert "recalled" in capsys.readouterr().out
+
+
+def test_masked_words(capsys):
+    tiny = {
+        "tokenizer": "characters",
+        "num_hidden_layers": 1,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": 16,
+        "batch_size": 2,
+        "eval_every": 2,
+        "validation": 0.01,
+    }
+    assert not load(12).main(steps=2, **tiny)
+    assert "trigrams, both sides" in capsys.readouterr().out
+
+
+def test_sentence_vectors(minilm):
+    pytest.importorskip("transformers", reason="pip install transformers")
+    pytest.importorskip("torch", reason="pip install torch")
+    assert load(13).main()
+
+
+def test_translation_emerges():
+    module = load(15)
+    assert module.english(347) == "EN three hundred and forty seven"
+    assert module.german(347) == "DE drei hundert sieben und vierzig"
+    assert not module.main(steps=2, tested=5)
+
+
+def smollm2():
+    try:
+        return find_weights("smollm2")
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_open_model(capsys):
+    smollm2()
+    assert load(19).main(tasks=load(19).TASKS[:1], tokens=12)
+    assert "1 of 1" in capsys.readouterr().out
+
+
+def test_not_all_are_transformers(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 100)
+    load(20).main(text, steps=2, width=16)
+    assert capsys.readouterr().out.count("parameters") == 3
+
+
+def test_digits():
+    def load_bars():
+        labels = np.arange(200) % 2
+        images = np.random.default_rng(0).standard_normal((200, 1, 8, 8)).astype(np.float32) * 0.1
+        images[labels == 0, :, 3:5] += 2
+        images[labels == 1, :, :, 3:5] += 2
+        return images, labels
+
+    assert load(21).main(steps=60, load=load_bars)
+    assert not load(21).main(steps=1, mark=1.01, load=load_bars)
+
+
+def test_labels(capsys):
+    smollm2()
+    load(24).main(size=4, shots=(0, 1))
+    assert "1 shots" in capsys.readouterr().out
+
+
+def test_few_shot(capsys):
+    assert not load(25).main(steps=2)
+    assert "4-shot" in capsys.readouterr().out

@@ -12,14 +12,8 @@ import pytest
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.kernels.buffers import LOGITS
 from tinygrad_llm.models.gpt import GPT, PRESETS, GPTConfig
-from tinygrad_llm.recipes.forecast import (
-    block_size,
-    check_memory,
-    flops_per_token,
-    num_parameters,
-    peak_memory,
-    resident_memory,
-)
+from tinygrad_llm.recipes.costs import block_size, flops_per_token, num_parameters
+from tinygrad_llm.recipes.forecast import check_memory, peak_memory, resident_memory
 from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW

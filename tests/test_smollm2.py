@@ -18,7 +18,7 @@ from tinygrad_llm.formats.gguf_llama import load_llama
 from tinygrad_llm.formats.gguf_tokenizer import tokenizer_contents
 from tinygrad_llm.inference.generate import generate_all
 from tinygrad_llm.inference.generation_config import GenerationConfig
-from tinygrad_llm.recipes.forecast import block_size
+from tinygrad_llm.recipes.costs import block_size
 from tinygrad_llm.recipes.import_ import find_weights
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.text import BPETokenizer

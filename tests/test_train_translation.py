@@ -16,6 +16,7 @@ from tinygrad_llm.recipes.settings import read_settings
 from tinygrad_llm.recipes.train_translation import AVERAGES, forecast, train_translation
 from tinygrad_llm.recipes.translation_settings import TranslationSettings
 from tinygrad_llm.training.journal import read_journal
+from tinygrad_llm.training.objectives import next_target_token
 
 TINY = {
     "vocab_size": 280,

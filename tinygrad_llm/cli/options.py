@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from tinygrad_llm.errors import InputError
 
@@ -22,6 +23,37 @@ def text_or_stdin(text: str) -> str:
     from tinygrad_llm.data.sources import STDIN, read_texts
 
     return "".join(read_texts(STDIN)) if text == STDIN else text
+
+
+def add_sampling(parser: argparse.ArgumentParser, *, max_new_tokens: str) -> None:
+    """How tokens are drawn: --max-new-tokens, whose help names this default, to --seed."""
+    number, real = {"type": int, "metavar": "N"}, {"type": float, "metavar": "X"}
+    flags = {
+        "max-new-tokens": (number, f"stop after so many tokens (default: {max_new_tokens})"),
+        "temperature": (real, "0 always takes the best token (default: the model's, or 1)"),
+        "top-k": (number, "draw from the N best tokens; 0 for all"),
+        "top-p": (real, "draw from the fewest tokens of probability X together"),
+        "repetition-penalty": (real, "above 1: what stands already is less likely"),
+    }
+    for name, (kind, purpose) in flags.items():
+        parser.add_argument(f"--{name}", help=purpose, **kind)
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="end before this text; repeatable",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)"
+    )
+
+
+def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of GenerationConfig that the flags of add_sampling give."""
+    names = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty")
+    chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return chosen | ({"stop_strings": tuple(args.stop)} if args.stop else {})
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

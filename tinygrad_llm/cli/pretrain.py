@@ -1,4 +1,4 @@
-"""tinygrad-llm pretrain: text in, a folder with a trained GPT out."""
+"""tinygrad-llm pretrain: text in, a folder with a trained model out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = add_command(
         commands,
         "pretrain",
-        "Train a GPT on text; with no argument, on Python's own manual.",
+        "Train a GPT, or a BERT, on text; with no argument on Python's own manual.",
         "tinygrad-llm pretrain --data book.txt --out runs/book --steps 2000 --set n_layer=6",
     )
     parser.add_argument(
@@ -32,7 +32,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--out", default="runs/gpt", metavar="DIR", help="the run folder (default: runs/gpt)"
     )
     parser.add_argument(
-        "--preset", metavar="NAME", help="default, char-cpu, baby, gpt2, gpt2-medium, -large, -xl"
+        "--preset",
+        metavar="NAME",
+        help="default, char-cpu, baby, gpt2, gpt2-medium, -large, -xl, or bert",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
     parser.add_argument(
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if outcome.signal is not None:
         reporter.note(f"stopped; tinygrad-llm pretrain --out {args.out} --resume goes on from here")
         return 128 + outcome.signal
-    _summarize(outcome, reporter.note)
+    _summarize(outcome, reporter)
     return 0
 
 
@@ -113,24 +115,41 @@ def _warn_of_unused(
         )
 
 
-def _summarize(outcome: Outcome, note) -> None:
+def _summarize(outcome: Outcome, reporter: Reporter) -> None:
     """The run in numbers, beside what simpler models of text reach on the same held-out part."""
-    from tinygrad_llm.recipes.comparison import baselines
     from tinygrad_llm.recipes.pretrain import sample
 
-    run = outcome.run
+    run, note = outcome.run, reporter.note
+    bert = run.settings.run.model == "bert"
     note(
         f"\nbest held-out loss {run.progress.best[0]:.4f} nats/token "
         f"at step {run.progress.best_step}"
     )
     if outcome.score and math.isfinite(outcome.score.bits_per_byte):
-        rows = {"this GPT": outcome.score.bits_per_byte, **baselines(run)}
-        note("bits per byte of the held-out text (less is better):")
-        for name, value in rows.items():
-            note(f"  {name:<10} {value:.3f}")
-    note(
-        f"--- a sample, after the first words of the held-out text\n{sample(run, tokens=120)}\n---"
-    )
-    note(
-        f"saved in {run.folder}; to write more: tinygrad-llm generate {run.folder} --prompt 'The '"
-    )
+        (_compare_filling if bert else _compare_writing)(outcome, reporter)
+    what = "hidden words of the held-out text" if bert else "after the first words of that text"
+    note(f"--- a sample, {what}\n{sample(run, tokens=120)}\n---")
+    if bert:
+        more = f"to fill in more: tinygrad-llm fill-mask {run.folder} 'The [MASK] '"
+    else:
+        more = f"to write more: tinygrad-llm generate {run.folder} --prompt 'The '"
+    note(f"saved in {run.folder}; {more}")
+
+
+def _compare_writing(outcome: Outcome, reporter: Reporter) -> None:
+    from tinygrad_llm.recipes.comparison import baselines
+
+    rows = {"this GPT": outcome.score.bits_per_byte, **baselines(outcome.run)}
+    reporter.note("bits per byte of the held-out text (less is better):")
+    for name, value in rows.items():
+        reporter.note(f"  {name:<10} {value:.3f}")
+
+
+def _compare_filling(outcome: Outcome, reporter: Reporter) -> None:
+    from tinygrad_llm.recipes.comparison import MOST_PLACES, fillers
+
+    with reporter.progress("trigrams fill places", 2 * MOST_PLACES, "place") as advance:
+        rows = fillers(outcome.run, advance)
+    reporter.note("hidden words of the held-out text found (more is better), nats (less is):")
+    for name, (accuracy, nats) in rows.items():
+        reporter.note(f"  {name:<22} {accuracy:6.1%}  {nats:.3f}")

@@ -6,12 +6,15 @@ Chen and Goodman 1998, "An Empirical Study of Smoothing Techniques for Language 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 
 FALLBACK = (0.5, 1.0, 1.5)  # KenLM's discounts for counts that allow no estimate
+PLACES = 32  # that are filled at a time: each takes some arrays of 5 V numbers
 
 
 def gzip_bits_per_byte(text: bytes) -> float:
@@ -51,15 +54,88 @@ def ngram_probabilities(
     """
     train_ids, ids = np.asarray(train_ids, np.int64), np.asarray(ids, np.int64)
     base = _vocabulary(train_ids, ids, order, vocab_size)
-    p = np.full(len(ids), 1 / base)
-    for n in range(1, min(order, len(ids)) + 1):
+    return _score(_tables(train_ids, min(order, len(ids)), order, base), ids, base)
+
+
+def fill_hidden(
+    train_ids: np.ndarray,
+    ids: np.ndarray,
+    hidden: np.ndarray,
+    *,
+    both_sides: bool = True,
+    vocab_size: int,
+    progress: Callable[[int], object] = lambda done: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What trigrams put at the hidden places of a text: (their best ids (n,), p of the true (n,)).
+
+        p(w | rest) is in proportion to p(w | a b) p(c | b w) p(d | w c),  where a b w c d stand
+
+    one behind the other: Bayes' rule for the trigram model of `ngram_probabilities`. both_sides
+    False leaves out the last two factors, what stands behind. ids (N,): the whole text; hidden (N,)
+    bool. A neighbour that is hidden itself is not looked at. progress is told of places done.
+    """
+    train_ids, ids = np.asarray(train_ids, np.int64), np.asarray(ids, np.int64)
+    unknown = vocab_size  # an id that is nowhere in train_ids, so that shorter contexts decide
+    base = _vocabulary(train_ids, ids, 3, vocab_size + 1)
+    tables = _tables(train_ids, 3, 3, base)
+    places = np.flatnonzero(hidden)
+    seen = np.pad(np.where(hidden, unknown, ids), 2, constant_values=unknown)
+    best, p_true = np.empty(len(places), np.int64), np.empty(len(places))
+    for start in range(0, len(places), PLACES):
+        some = places[start : start + PLACES]
+        p = _filled(tables, seen[some[:, None] + np.arange(5)], vocab_size, base, both_sides)
+        best[start : start + PLACES] = p.argmax(-1)
+        p_true[start : start + PLACES] = p[np.arange(len(some)), ids[some]]
+        progress(len(some))
+    return best, p_true
+
+
+def _filled(
+    tables: list[_Table], around: np.ndarray, vocab_size: int, base: int, both_sides: bool
+) -> np.ndarray:
+    """around (n, 5), the place and two ids on either side -> p of every word there (n, V)."""
+    texts = np.repeat(around[:, None], vocab_size, axis=1)  # (n, V, 5)
+    texts[..., 2] = np.arange(vocab_size)
+    factors = _score(tables, texts.reshape(-1), base).reshape(texts.shape)
+    p = factors[..., 2]
+    if both_sides:
+        for i in (3, 4):
+            p = p * np.where(around[:, None, i] == vocab_size, 1.0, factors[..., i])
+    return p / p.sum(-1, keepdims=True)
+
+
+class _Table(NamedTuple):
+    """Of n-grams of one length: those that were counted, with what each keeps of its count, and
+    their contexts, with what each passes on and its count.
+    """
+
+    grams: np.ndarray
+    kept: np.ndarray
+    contexts: np.ndarray
+    passed_on: np.ndarray
+    total: np.ndarray
+
+
+def _tables(train_ids: np.ndarray, longest: int, order: int, base: int) -> list[_Table]:
+    """The tables of lengths 1 to `longest`, for n-grams of this order."""
+    tables = []
+    for n in range(1, longest + 1):
         grams, counts = _count(train_ids, n, base, highest=n == order)
         discounts = _discounts(counts)[np.minimum(counts, 3)]
         contexts, first = np.unique(grams // base, return_index=True)
+        passed_on, total = (np.add.reduceat(values, first) for values in (discounts, counts))
+        tables.append(_Table(grams, counts - discounts, contexts, passed_on, total))
+    return tables
+
+
+def _score(tables: list[_Table], ids: np.ndarray, base: int) -> np.ndarray:
+    """p of each of ids (n,), from the shortest n-grams to the longest."""
+    p = np.full(len(ids), 1 / base)
+    for n, table in enumerate(tables, 1):
         asked = _codes(ids, n, base)
-        kept = _look_up(grams, counts - discounts, asked)
-        passed_on = _look_up(contexts, np.add.reduceat(discounts, first), asked // base)
-        total = _look_up(contexts, np.add.reduceat(counts, first), asked // base)
+        kept = _look_up(table.grams, table.kept, asked)
+        passed_on = _look_up(table.contexts, table.passed_on, asked // base)
+        total = _look_up(table.contexts, table.total, asked // base)
         lower = p[n - 1 :]
         p[n - 1 :] = np.where(total > 0, (kept + passed_on * lower) / np.maximum(total, 1), lower)
     return p

@@ -125,10 +125,10 @@ def complete(
         tokens: Iterable[int] = beam_search(model, ids, config).ids
     else:
         tokens = (int(step[0]) for step in generate(model, [ids], config, rng=rng))
-    return until(_pieces(tokens, tokenizer, config.eos_ids), config.stop_strings)
+    return until(pieces(tokens, tokenizer, config.eos_ids), config.stop_strings)
 
 
-def _pieces(tokens: Iterable[int], tokenizer: Tokenizer, ends: Sequence[int]) -> Iterator[str]:
+def pieces(tokens: Iterable[int], tokenizer: Tokenizer, ends: Sequence[int]) -> Iterator[str]:
     """The text of tokens as they come, whole characters only, without the id that ends it."""
     decoder = tokenizer.stream_decoder()
     for token in tokens:

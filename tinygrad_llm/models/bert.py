@@ -35,9 +35,9 @@ class BertConfig:
     initializer_range: float = 0.02  # standard deviation of fresh weights
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) is int and value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+        for name, kind in type(self).__annotations__.items():
+            if kind == "int" and getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not divisible by num_attention_heads "
@@ -49,6 +49,30 @@ class BertConfig:
         for name in ("layer_norm_eps", "initializer_range"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not in (0, 1)")
+
+    @property
+    def n_positions(self) -> int:
+        """GPT's name for max_position_embeddings, which training asks every model for."""
+        return self.max_position_embeddings
+
+    @property
+    def n_layer(self) -> int:
+        """GPT's name for num_hidden_layers, which training asks every model for."""
+        return self.num_hidden_layers
+
+
+# As the default GPT: narrow, and started from wider weights (see NARROW in gpt.py).
+PRESETS = {
+    "bert": BertConfig(
+        vocab_size=2048,
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=128,
+        initializer_range=0.05,
+    ),
+}
 
 
 class Bert(Module):

@@ -18,6 +18,7 @@ from tinygrad_llm.data.sources import (
 from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import write_atomic
+from tinygrad_llm.recipes.kinds import KINDS
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.settings import RunConfig
 from tinygrad_llm.text import (
@@ -98,8 +99,9 @@ def _tokenizer(
     """
     if run.tokenizer == "bytes":
         return ByteTokenizer()
+    special = KINDS[run.model].special_tokens
     if run.tokenizer == "characters":
-        return CharTokenizer.train(corpus_texts(paths))
+        return CharTokenizer.train(corpus_texts(paths), special_tokens=special)
     if run.tokenizer == "bpe":
         limit = min(int(size * (1 - run.validation)), TOKENIZER_TEXT)
         reporter.note(
@@ -107,7 +109,7 @@ def _tokenizer(
         )
         texts = chunks(_first(corpus_texts(paths), limit))
         return BPETokenizer.train(
-            texts, vocab_size, special_tokens=[END], progress=reporter.learned
+            texts, vocab_size, special_tokens=[END, *special], progress=reporter.learned
         )
     return _stored_tokenizer(run)
 

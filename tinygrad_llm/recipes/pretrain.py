@@ -1,5 +1,5 @@
-"""Pretraining: text in, a folder with a trained GPT out. Stopped at any moment, it goes on bit for
-bit.
+"""Pretraining: text in, a folder with a trained GPT or BERT out. Stopped at any moment, it goes on
+bit for bit.
 
 The run folder is a Hugging Face folder with, beside the best model, settings.toml, log.jsonl,
 loss.png, the tokens and checkpoint.safetensors.
@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygrad_llm.data.batches import Batch, Batches, windows
+from tinygrad_llm.data.batches import Batch
 from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.formats.folder import save_model
-from tinygrad_llm.inference.generation_config import GenerationConfig, save_generation_config
-from tinygrad_llm.inference.generate import complete
-from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.inference.generation_config import save_generation_config
 from tinygrad_llm.recipes.corpus import END, prepare_corpus
 from tinygrad_llm.recipes.forecast import check_memory, forecast
+from tinygrad_llm.recipes.kinds import KINDS, SAMPLING, Kind
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run import Outcome, Plan, Run, due, remedied, restore, train_run
 from tinygrad_llm.recipes.run_folder import open_folder
@@ -29,28 +28,32 @@ from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.text import Tokenizer, token_lengths
 from tinygrad_llm.training.evaluation import BATCH_TOKENS, Score, evaluate
 from tinygrad_llm.training.loop import StepReport
-from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
-
-SAMPLING = GenerationConfig(temperature=0.8, top_k=50)
 
 
 @dataclass
 class Pretraining(Run):
-    """A GPT that learns to predict the next token of a text."""
+    """A model that learns from a text what its kind asks: for a GPT, to predict the next token."""
 
     settings: Settings
     tokenizer: Tokenizer
     validation: Tokens
 
+    @property
+    def kind(self) -> Kind:
+        """What it trains."""
+        return KINDS[self.settings.run.model]
+
     def evaluate(self) -> Score:
         """The loss on the whole held-out text, in windows of one context each."""
-        return evaluate(self.model, next_token, self.held_out(), token_lengths(self.tokenizer))
+        return evaluate(self.model, self.objective, self.held_out(), token_lengths(self.tokenizer))
 
     def held_out(self) -> Iterator[Batch]:
         context = self.model.config.n_positions
-        rows = max(1, BATCH_TOKENS // context)
-        return windows(self.validation, batch_size=rows, context=context)
+        size = max(1, BATCH_TOKENS // context)
+        return self.kind.windows(
+            self.validation, self.tokenizer, batch_size=size, context=context
+        )
 
     def save_model(self) -> None:
         save_model(self.folder, self.model)
@@ -68,7 +71,7 @@ def pretrain(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> Outcome:
-    """Train a GPT on the text that the settings name and leave it in `folder`.
+    """Train a GPT, or what else the settings name, on their text and leave it in `folder`.
 
     resume: go on with the run that is there, if there is one. Raises InputError for settings, data
     or a folder that cannot work, and NonFiniteLoss where training breaks down; the last checkpoint
@@ -93,21 +96,24 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Pretraining:
     config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
     check_memory(config, settings.loop.batch_size)
     weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
-    batches = Batches(
+    kind, context = KINDS[settings.run.model], config.n_positions
+    batches = kind.batches(
         training,
+        tokenizer,
         batch_size=settings.loop.batch_size,
-        context=config.n_positions,
+        context=context,
         rng=np.random.default_rng(batches_seed),
     )
-    windows(validation, batch_size=1, context=config.n_positions)  # refuses too short a text now
+    kind.windows(validation, tokenizer, batch_size=1, context=context)  # refuses too short a text
     rng = np.random.default_rng(weights_seed)
-    model = GPT(config, rng=rng)
-    end = tokenizer.special_tokens.get(END)
-    save_generation_config(folder, dataclasses.replace(SAMPLING, eos_token_id=end))
+    model = kind.build(config, rng=rng)
+    if settings.run.model == "gpt":
+        end = tokenizer.special_tokens.get(END)
+        save_generation_config(folder, dataclasses.replace(SAMPLING, eos_token_id=end))
     return Pretraining(
         folder,
         model,
-        next_token,
+        kind.objective,
         AdamW(model.parameters(), settings.adamw),
         batches,
         rng,
@@ -121,10 +127,6 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Pretraining:
 
 
 def sample(run: Pretraining, tokens: int = 100) -> str:
-    """What the model writes after the first words of the held-out text. Draws from a generator of
-    its own.
-    """
-    prompt = run.tokenizer.decode(run.validation[:16].tolist())
+    """What the model makes of the held-out text's beginning. Draws from a generator of its own."""
     rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
-    config = dataclasses.replace(SAMPLING, max_new_tokens=tokens)
-    return prompt + "".join(complete(run.model, run.tokenizer, prompt, config, rng=rng))
+    return run.kind.sample(run.model, run.tokenizer, run.validation[:tokens], rng, tokens)

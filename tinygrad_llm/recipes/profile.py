@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_llm.models.gpt import GPT
+from tinygrad_llm.recipes.costs import resized
 from tinygrad_llm.recipes.forecast import check_memory
+from tinygrad_llm.recipes.kinds import KINDS
 from tinygrad_llm.recipes.limits import Limits, measure_limits
 from tinygrad_llm.recipes.op_times import OpTimes, Row
 from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.training.loop import train_step
-from tinygrad_llm.training.objectives import next_token
 from tinygrad_llm.training.optimizer import AdamW
 
 
@@ -42,18 +42,19 @@ class _Steps:
 
     def __init__(self, settings: Settings):
         self.rng = np.random.default_rng(0)
-        self.model = GPT(settings.model, rng=self.rng).train()
+        self.kind = KINDS[settings.run.model]
+        self.model = self.kind.build(settings.model, rng=self.rng).train()
         self.optimizer = AdamW(self.model.parameters(), settings.adamw)
         self.clip, config = settings.loop.clip, settings.model
         shape = settings.loop.batch_size, config.n_positions + 1
         ids = self.rng.integers(config.vocab_size, size=shape)
-        self.batch = ids[:, :-1], ids[:, 1:]
+        self.batch = self.kind.trial(ids, config.vocab_size)
 
     def __call__(self) -> float:
         start = time.perf_counter()
         train_step(
             self.model,
-            next_token,
+            self.kind.objective,
             self.optimizer,
             [self.batch],
             lr=1e-4,
@@ -92,7 +93,6 @@ def profile(settings: Settings, steps: int = 10) -> Profile:
 
 def _shrunk(settings: Settings) -> Settings:
     """The same operations, as many of them, on arrays of a few numbers."""
-    heads = settings.model.n_head
-    model = dataclasses.replace(settings.model, n_positions=1, n_embd=heads, vocab_size=2)
+    model = resized(resized(settings.model, 0), settings.model.n_layer)
     loop = dataclasses.replace(settings.loop, batch_size=1)
     return dataclasses.replace(settings, model=model, loop=loop)

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from tinygrad_llm.config import from_mapping, parse_assignment, read_toml
 from tinygrad_llm.errors import InputError, suggest
-from tinygrad_llm.models.gpt import PRESETS as MODELS
+from tinygrad_llm.models import bert, gpt
+from tinygrad_llm.models.bert import BertConfig
 from tinygrad_llm.models.gpt import GPTConfig
 from tinygrad_llm.training.loop import LoopConfig
 from tinygrad_llm.training.optimizer import AdamWConfig
@@ -24,8 +25,9 @@ from tinygrad_llm.training.schedules import ScheduleConfig
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What to train on, and what to do between the steps."""
+    """What to train, on what, and what to do between the steps."""
 
+    model: str = "gpt"  # gpt, or bert: a masked language model
     data: tuple[str, ...] = ()  # files, folders, globs, "-"; empty: Python's language reference
     tokenizer: str = "bpe"  # bpe, characters, bytes, or the path of a tokenizer.json
     validation: float = 0.1  # the last part of the text is held out
@@ -40,6 +42,8 @@ class RunConfig:
             raise InputError(f"validation {self.validation} is not between 0 and 1")
 
 
+CONFIGS = {"gpt": GPTConfig, "bert": BertConfig}
+MODELS = gpt.PRESETS | bert.PRESETS
 LEAST = {  # the smallest value with a meaning; sizes of the model have checks of their own
     **dict.fromkeys(("steps", "batch_size", "accumulation", "eval_every", "save_every"), 1),
     **dict.fromkeys(("batch_tokens", "average"), 1),
@@ -109,13 +113,37 @@ class Groups:
 
 @dataclass(frozen=True)
 class Settings(Groups):
-    """The five groups of pretraining."""
+    """The five groups of pretraining. Another `model` brings the defaults of its own sizes."""
 
-    model: GPTConfig = field(default_factory=GPTConfig)
+    model: GPTConfig | BertConfig = field(default_factory=GPTConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     adamw: AdamWConfig = field(default_factory=AdamWConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.model, _config_of(self.run.model)):
+            raise InputError(f"model {self.run.model!r} has no {type(self.model).__name__}")
+
+    def updated(self, values: Mapping[str, Any], where: str = "") -> Settings:
+        return Groups.updated(self._of_kind(values.get("model")), values, where)
+
+    def assigned(self, assignments: list[str]) -> Settings:
+        kinds = [text.partition("=")[2] for text in assignments if text.startswith("model=")]
+        return Groups.assigned(self._of_kind(kinds[-1] if kinds else None), assignments)
+
+    def _of_kind(self, kind: str | None) -> Settings:
+        if kind in (None, self.run.model):
+            return self
+        run = dataclasses.replace(self.run, model=kind)
+        return dataclasses.replace(self, model=_config_of(kind)(), run=run)
+
+
+def _config_of(kind: str) -> type[GPTConfig | BertConfig]:
+    if kind not in CONFIGS:
+        raise suggest(str(kind), CONFIGS, "model")
+    return CONFIGS[kind]
 
 
 def read_settings(path: str, base: S) -> S:
@@ -125,6 +153,7 @@ def read_settings(path: str, base: S) -> S:
 
 TRAINING = {
     "default": {"batch_size": 16, "steps": 1000, "lr": 3e-3, "dropout": 0.1},
+    "bert": {"batch_size": 16, "steps": 3000, "lr": 2e-3},
     "char-cpu": {"tokenizer": "characters", "batch_size": 12, "steps": 2000},
     "baby": {"tokenizer": "characters", "batch_size": 8, "steps": 5000, "dropout": 0.2},
     "gpt2": {
@@ -143,4 +172,7 @@ def preset(name: str) -> Settings:
     if name not in MODELS:
         raise suggest(name, MODELS, "preset")
     training = TRAINING["gpt2" if name.startswith("gpt2") else name]
-    return dataclasses.replace(Settings(), model=MODELS[name]).updated(training)
+    model = MODELS[name]
+    kind = next(kind for kind, config in CONFIGS.items() if isinstance(model, config))
+    base = Settings(model=model, run=RunConfig(model=kind))
+    return base.updated(training)
