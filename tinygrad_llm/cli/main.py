@@ -25,6 +25,7 @@ from tinygrad_llm.cli import (
     import_,
     pretrain,
     profile,
+    quantize,
     tokenizer,
     warmup,
 )
@@ -33,6 +34,7 @@ from tinygrad_llm.errors import InputError, NonFiniteLoss
 COMMANDS = (
     pretrain,
     import_,
+    quantize,
     generate,
     evaluate,
     tokenizer,

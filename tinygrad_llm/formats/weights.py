@@ -13,7 +13,7 @@ from tinygrad_llm.blocks import is_blocks
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.family import Family, Shape, Slot
 from tinygrad_llm.nn import Module
-from tinygrad_llm.nn.quantized import put_blocks
+from tinygrad_llm.nn.quantized import named_blocks, put_blocks
 
 
 class Entry(Protocol):
@@ -40,7 +40,8 @@ def load_weights(
     rng: what dropout draws from if the model is trained further. InputError where they do not fit,
     before any memory is taken.
     """
-    found = family.match(config, {name: entry.shape for name, entry in weights.entries.items()})
+    shapes = {name: entry.shape for name, entry in weights.entries.items()}
+    found = family.match(config, shapes, getattr(weights, "in_blocks", ()))
     parts = {slot.part for slot in found.values()}
     model = _unset_model(family, config, parts, rng or np.random.default_rng(0))
     _fill(model, weights, found)
@@ -48,16 +49,17 @@ def load_weights(
 
 
 def to_tensors(family: Family, model: Module) -> dict[str, np.ndarray]:
-    """The model's arrays under transformers' names; tied ones once, and a bias that it lacks but
-    transformers' model has as zeros.
+    """The model's arrays, of numbers or blocks, under transformers' names; tied ones once, and a
+    bias that it lacks but transformers' model has as zeros.
     """
-    arrays, tensors = model.state_dict(), {}
+    arrays, tensors = model.state_dict() | dict(named_blocks(model)), {}
     for slot in family.slots(model.config):
         array = arrays.get(slot.parameter)
         if array is not None and slot.in_model:
             if slot.first is not None:
                 array = array[slot.first : slot.first + slot.shape[0]]
-            tensors[family.full_name(slot)] = array.T if slot.transposed else array
+            turned = slot.transposed and not is_blocks(array)
+            tensors[family.full_name(slot)] = array.T if turned else array
         elif array is None and not slot.part:
             tensors[family.full_name(slot)] = np.zeros(slot.shape, np.float32)
     return tensors

@@ -33,6 +33,22 @@ class KVCache:
         self._length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
 
+    def room(self) -> tuple[Tensor, Tensor]:
+        """All its memory for keys and for values, after making room for one more token."""
+        end = self._length + 1
+        self._keys = _with_room(self._keys, self._keys, end)
+        self._values = _with_room(self._values, self._values, end)
+        return self._keys, self._values
+
+    def holds(self, keys: Tensor, values: Tensor) -> bool:
+        """Whether this is its memory still, with room for one more token."""
+        same = self._keys is keys and self._values is values
+        return same and self._length < keys.shape[2]
+
+    def grow(self) -> None:
+        """Count one more token, which was written into its memory."""
+        self._length += 1
+
     def reorder(self, rows: np.ndarray) -> None:
         """Let the batch be these of its rows; one may come twice (beams) or never (ended texts)."""
         if self._length and not np.array_equal(rows, np.arange(self._keys.shape[0])):

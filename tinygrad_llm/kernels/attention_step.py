@@ -77,7 +77,7 @@ def heads(arguments, worker, workers):
 
 @njit(**INNER)
 def _scores(problem, k, room, row):
-    """scale q k of every query and key, a row of scores for each query; behind the last key -inf."""
+    """scale q k, a row of scores for each query; behind the last key -inf."""
     operand = k[0], k[1], k[2], problem.keys
     for s in range(0, problem.keys, COLUMNS):
         packing.pack_columns(room[_K], operand, s, 0, problem.width)
@@ -91,7 +91,7 @@ def _scores(problem, k, room, row):
             scores[s] = _LOWEST
 
 
-@njit(fastmath={"contract"}, **INNER)  # unless it is said, the worker's flags hold: sums in parts
+@njit(fastmath={"contract"}, **INNER)  # else the worker's flags hold, and sums are in parts
 def _softmax(scores, keys):
     """exp(score - largest) in place of the scores; returns the largest, and 1 / their sum."""
     numbers, largest, total = pointer(scores), _LOWEST, _ZERO

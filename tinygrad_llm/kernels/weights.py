@@ -1,9 +1,9 @@
 """Products with a weight (N, K) that holds floats, or blocks of 8 or 4 bits as they are stored.
 
-Few rows of x, as when a model writes: each block is read once and widened in registers, at the speed
-of the memory. Many rows: some rows of the weight at a time are widened, in memory that stays in the
-cache, and multiplied as floats. Those two sum in different orders, so behind blocks a row alone
-equals that row in a batch to rounding, not bit for bit.
+Few rows of x, as when a model writes: each block is read once and widened in registers, at the
+speed of the memory. Many rows: some rows of the weight at a time are widened, in memory that stays
+in the cache, and multiplied as floats. Those two sum in different orders, so behind blocks a row
+alone equals that row in a batch to rounding, not bit for bit.
 """
 
 import numpy as np

@@ -109,9 +109,20 @@ class GPT(Module):
         logits.
         """
         past = len(cache[0]) if cache is not None else 0
+        return self.through(*self.embed(ids, past), cache)
+
+    def embed(self, ids: np.ndarray, past: int = 0) -> tuple[Tensor, tuple]:
+        """What enters the first block, (B, T, D), after `past` tokens; positions are in it, so
+        nothing stands beside it.
+        """
         ids = token_ids(ids, self.config.n_positions, past)
         places = np.arange(past, past + ids.shape[1])
-        x = self.drop(self.wte(ids) + self.wpe(places))  # (B, T, D)
+        return self.drop(self.wte(ids) + self.wpe(places)), ()
+
+    def through(
+        self, x: Tensor, beside: tuple = (), cache: Sequence[KeyValueCache] | None = None
+    ) -> Tensor:
+        """x (B, T, D) through all blocks and the last norm."""
         for i, block in enumerate(self.h):
             x = block(x, cache=cache[i] if cache is not None else None)
         return self.ln_f(x)

@@ -100,12 +100,31 @@ class Llama(Module):
         """ids (B, T) -> the last layer's normalized states (B, T, D), from which lm_head makes the
         logits.
         """
-        config = self.config
         past = len(cache[0]) if cache is not None else 0
+        return self.through(*self.embed(ids, past), cache)
+
+    def embed(self, ids: np.ndarray, past: int = 0) -> tuple[Tensor, tuple[np.ndarray, np.ndarray]]:
+        """What enters the first block, (B, T, D), and the angles of the places, after `past`
+        tokens: cos and sin (T, D / H / 2).
+        """
+        config = self.config
         ids = token_ids(ids, config.max_position_embeddings, past)
         head_width = config.hidden_size // config.num_attention_heads
-        rotate = rotation(past, past + ids.shape[1], head_width, config.rope_theta)
-        x = self.embed_tokens(ids)  # (B, T, D)
+        angles = rotation(past, past + ids.shape[1], head_width, config.rope_theta)
+        return self.embed_tokens(ids), angles
+
+    def through(
+        self,
+        x: Tensor,
+        angles: tuple[np.ndarray, np.ndarray],
+        cache: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """x (B, T, D) through all blocks and the last norm."""
+        cos, sin = angles
+
+        def rotate(x: Tensor) -> Tensor:
+            return F.rotary(x, cos=cos, sin=sin)
+
         for i, layer in enumerate(self.layers):
             x = layer(x, rotate=rotate, cache=cache[i] if cache is not None else None)
         return self.norm(x)

@@ -79,8 +79,14 @@ def find_weights(source: str) -> Path:
 
 
 def _import_folder(source: Path, folder: Path) -> Imported:
-    model, notes = load_model(source), []
+    model = load_model(source)
     save_model(folder, model)
+    return Imported(model, copy_beside(source, folder))
+
+
+def copy_beside(source: Path, folder: Path) -> list[str]:
+    """Copy what a folder holds beside the model; notes of what is not read here."""
+    notes = []
     copy_tokenizer(source, folder)
     try:
         load_tokenizer(folder)
@@ -91,7 +97,7 @@ def _import_folder(source: Path, folder: Path) -> Imported:
             save_generation_config(folder, load_generation_config(source))
         except InputError as error:
             notes.append(f"its settings of generation are left out: {error}")
-    return Imported(model, notes)
+    return notes
 
 
 def _import_gguf(source: Path, folder: Path) -> Imported:
