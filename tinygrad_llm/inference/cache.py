@@ -24,6 +24,11 @@ class KVCache:
         """S, the tokens it holds."""
         return self._length
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its memory, with the room for tokens to come."""
+        return sum(held.data.nbytes for held in (self._keys, self._values) if held is not None)
+
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add keys and values (B, G, T, D) of the next T tokens; views of all so far, no copies."""
         start, end = self._length, self._length + k.shape[2]

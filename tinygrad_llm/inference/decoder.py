@@ -64,6 +64,10 @@ class Decoder:
             self._step = Step(self._model, caches, batch)
         return self._step.read(ids)
 
+    def cache_bytes(self) -> int:
+        """Bytes of the memory for keys and values, with the room for tokens to come."""
+        return sum(cache.nbytes for cache in self._caches or ())
+
     def reorder(self, rows: np.ndarray) -> None:
         """Let the batch be these of its rows, each any number of times."""
         self._ids = self._ids[rows]

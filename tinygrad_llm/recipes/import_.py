@@ -45,15 +45,18 @@ class Imported(NamedTuple):
     notes: list[str]
 
 
-def import_model(source: str, folder: str | Path) -> Imported:
+def import_model(source: str, folder: str | Path, *, keep_bits: bool = False) -> Imported:
     """Write the model, its tokenizer and its generation settings into a new folder.
 
-    source: a folder, a .gguf file, or a name of NAMED. Weights are stored as float32.
+    source: a folder, a .gguf file, or a name of NAMED. Weights are stored as float32; with
+    keep_bits those that a .gguf file has in 8 or 4 bits stay so.
     """
     folder, path = Path(folder), find_weights(source)
     if (folder / CONFIG).exists():
         raise InputError(f"{folder} holds a model already; choose another folder, or remove it")
-    return _import_folder(path, folder) if path.is_dir() else _import_gguf(path, folder)
+    if path.is_dir():
+        return _import_folder(path, folder)
+    return _import_gguf(path, folder, keep_bits)
 
 
 def find_weights(source: str) -> Path:
@@ -100,9 +103,9 @@ def copy_beside(source: Path, folder: Path) -> list[str]:
     return notes
 
 
-def _import_gguf(source: Path, folder: Path) -> Imported:
+def _import_gguf(source: Path, folder: Path, keep_bits: bool) -> Imported:
     with open_gguf(source) as file:
-        model, notes = load_llama(file), []
+        model, notes = load_llama(file, keep_blocks=keep_bits), []
         save_model(folder, model)
         try:
             BPETokenizer(tokenizer_contents(file.metadata)).save(folder)
