@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import attention, curves, machine, matmul, report, tables, tokenizers, training
+from benchmarks import attention, curves, inference, machine, matmul, report, tables, tokenizers
+from benchmarks import training
 from benchmarks.peer import Peer
 from benchmarks.peers import PEERS
 from benchmarks.turns import PAUSE, Ratio, compare, phase, take_turns
@@ -174,3 +175,13 @@ def test_tokenizers_are_compared_only_where_they_agree(capsys):
     contenders = {tokenizers.OURS: lambda: [1], "another": lambda: [2]}
     with pytest.raises(ArithmeticError, match="another gives something else"):
         next(tokenizers.contest("encode", "text", contenders, 1, 0.01))
+
+
+def test_inference_compares_logits_then_times_and_counts_the_cache(capsys):
+    inference.main(["--quick", "--json", "--turns", "1"])
+    *rows, cache = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert {row["workload"] for row in rows} == {"tiny decode 8", "tiny prefill 70"}
+    assert all(row["tokens_per_s"] > 0 and row["ratio"] > 0 for row in rows)
+    assert cache["computed_mb"] == cache["measured_mb"] > 0
+    with pytest.raises(ArithmeticError, match="nothing is timed"):
+        inference.check(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), 0.1, "wrong")

@@ -12,8 +12,9 @@ from tinygrad_llm.tensor import watch
 from tinygrad_llm.twins import reference
 
 V, CONTEXT = 50, 90
-GPT_SIZES = {"n_positions": CONTEXT, "n_layer": 2, "n_head": 2, "n_embd": 128}
+GPT_SIZES = {"vocab_size": V, "n_positions": CONTEXT, "n_layer": 2, "n_head": 2, "n_embd": 128}
 LLAMA_SIZES = {
+    "vocab_size": V,
     "hidden_size": 192,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
@@ -26,9 +27,9 @@ LLAMA_SIZES = {
 def model_of(kind, **changes):
     rng = np.random.default_rng(0)
     if kind == "gpt":
-        model = GPT(GPTConfig(vocab_size=V, **GPT_SIZES | changes), rng=rng)
+        model = GPT(GPTConfig(**GPT_SIZES | changes), rng=rng)
     else:
-        model = Llama(LlamaConfig(vocab_size=V, **LLAMA_SIZES | changes), rng=rng)
+        model = Llama(LlamaConfig(**LLAMA_SIZES | changes), rng=rng)
     for parameter in model.parameters():
         parameter.copy_(rng.standard_normal(parameter.shape, dtype=np.float32) * 0.1)
     return model.eval()
