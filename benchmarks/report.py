@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import attention, curves, machine, matmul, tables, tokenizers, training
+from benchmarks import attention, curves, inference, machine, matmul, tables, tokenizers, training
 from benchmarks.peer import ROOT
 from benchmarks.peers import OURS
 from benchmarks.workloads import WORKLOADS
@@ -27,6 +27,7 @@ COMMANDS = {
     "attention": "python -m benchmarks.attention",
     "curves": "python -m benchmarks.curves",
     "tokenizers": "python -m benchmarks.tokenizers",
+    "inference": "python -m benchmarks.inference",
     "ops": "pytest benchmarks",
 }
 
@@ -78,6 +79,10 @@ def measure_tokenizers(quick: bool) -> Iterable[dict]:
     return tokenizers.measure_all(quick=quick)
 
 
+def measure_inference(quick: bool) -> Iterable[dict]:
+    return inference.measure_all(turns=1 if quick else 5, quick=quick)
+
+
 def measure_ops(quick: bool) -> Iterator[dict]:
     """Medians from pytest-benchmark: microseconds by NumPy, and by the kernel if there is one."""
     some = ["-k", "gelu or add"] if quick else []
@@ -99,6 +104,7 @@ MEASURE: dict[str, Callable[[bool], Iterable[dict]]] = {
     "attention": measure_attention,
     "curves": measure_curves,
     "tokenizers": measure_tokenizers,
+    "inference": measure_inference,
     "ops": measure_ops,
 }
 

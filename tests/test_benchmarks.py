@@ -179,7 +179,9 @@ def test_tokenizers_are_compared_only_where_they_agree(capsys):
 
 def test_inference_compares_logits_then_times_and_counts_the_cache(capsys):
     inference.main(["--quick", "--json", "--turns", "1"])
-    *rows, cache = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    rows = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert "tiny decode 8" in tables.inference(rows) and "measured" in tables.inference(rows)
+    *rows, cache = rows
     assert {row["workload"] for row in rows} == {"tiny decode 8", "tiny prefill 70"}
     assert all(row["tokens_per_s"] > 0 and row["ratio"] > 0 for row in rows)
     assert cache["computed_mb"] == cache["measured_mb"] > 0
