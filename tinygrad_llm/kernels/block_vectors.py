@@ -2,6 +2,7 @@
 block is read from memory once and is numbers only in registers.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.cgutils import get_or_insert_function
@@ -11,6 +12,7 @@ from tinygrad_llm.blocks import BLOCK, Q4_0, Q4_1, Q8_0
 from tinygrad_llm.kernels import simd
 from tinygrad_llm.kernels.simd import FLOAT, FLOAT_BYTES, INT, POINTER
 
+FLOATS = np.dtype([("q", "<f4", BLOCK)])  # 32 numbers that are wide already
 _HALF = BLOCK // 2  # numbers in a vector, which LLVM fits to any host
 _WIDE, _WORDS = ir.VectorType(FLOAT, _HALF), ir.VectorType(ir.IntType(32), _HALF)
 
@@ -78,7 +80,9 @@ def widen_block(dtype):
 
 
 def _widen(builder, dtype, block):
-    """The numbers of a block in two vectors: d q, d (q - 8) or d q + m."""
+    """The numbers of a block in two vectors: q, d q, d (q - 8) or d q + m."""
+    if dtype == FLOATS:
+        return [simd._load(builder, _WIDE, block, offset=i) for i in (0, _HALF)]
     d = _spread(builder, _float16(builder, block, dtype, "d"))
     place = builder.add(block, INT(dtype.fields["q"][1]))
     if dtype == Q8_0:

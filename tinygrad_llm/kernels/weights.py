@@ -1,16 +1,16 @@
 """Products with a weight (N, K) that holds floats, or blocks of 8 or 4 bits as they are stored.
 
-Few rows of x, as when a model writes: each block is read once and widened in registers, at the
-speed of the memory. Many rows: some rows of the weight at a time are widened, in memory that stays
-in the cache, and multiplied as floats. Those two sum in different orders, so behind blocks a row
-alone equals that row in a batch to rounding, not bit for bit.
+Few rows of x, as when a model writes: the weight is read once, row by row, at the speed of the
+memory; blocks are widened in registers. Many rows: gemm.py, for which some rows of blocks at a time
+are widened in memory that stays in the cache. Those two sum in different orders, so a row alone
+equals that row among many to rounding, not bit for bit; among a few it does.
 """
 
 import numpy as np
 from numba import njit
 
 from tinygrad_llm.blocks import BLOCK, BLOCKS, Q4_0, Q4_1, Q8_0, is_blocks, shape_of
-from tinygrad_llm.kernels.block_vectors import dot_rows, widen_block
+from tinygrad_llm.kernels.block_vectors import FLOATS, dot_rows, widen_block
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.epilogues import NOTHING, columns_of, epilogue_of, finish
@@ -29,14 +29,18 @@ from tinygrad_llm.kernels.parallel import (
 from tinygrad_llm.kernels.simd import COLUMNS, FLOAT_BYTES
 
 FEW = 24  # rows of x up to which widening each block anew costs less than memory for the floats
+FEW_FLOATS = 3  # rows of x up to which floats are read row by row
 SLAB = 1 << 18  # numbers that are widened at a time: 1 MB
-_KINDS = {dtype: i for i, dtype in enumerate(BLOCKS.values())}
+_KINDS = {dtype: i for i, dtype in enumerate((*BLOCKS.values(), FLOATS))}
 
 
 def by_weight_rows(x, weight, out=None, epilogue=NOTHING):
     """out (M, N) = x W^T for x (M, K), and the epilogue. Returns out."""
     if not is_blocks(weight):
-        return gemm(x, weight.T, out, epilogue=epilogue)
+        side_by_side = weight.flags.c_contiguous and weight.dtype == np.float32
+        if len(x) > FEW_FLOATS or weight.shape[1] % BLOCK or not side_by_side:
+            return gemm(x, weight.T, out, epilogue=epilogue)
+        weight = weight.view(FLOATS)
     n, k = shape_of(weight)
     out = empty((len(x), n)) if out is None else out
     weight = np.ascontiguousarray(weight)
@@ -95,9 +99,9 @@ def _few(dtype):
     return dot
 
 
-_dot_q8_0, _dot_q4_0, _dot_q4_1 = map(_few, (Q8_0, Q4_0, Q4_1))
+_dot_q8_0, _dot_q4_0, _dot_q4_1, _dot_floats = map(_few, (Q8_0, Q4_0, Q4_1, FLOATS))
 _widen_q8_0, _widen_q4_0, _widen_q4_1 = map(widen_block, (Q8_0, Q4_0, Q4_1))
-_Q8_0, _Q4_0 = _KINDS[Q8_0], _KINDS[Q4_0]
+_Q8_0, _Q4_0, _Q4_1 = (_KINDS[dtype] for dtype in (Q8_0, Q4_0, Q4_1))
 _BYTES = tuple(dtype.itemsize for dtype in _KINDS)
 
 
@@ -118,8 +122,10 @@ def _few_rows(arguments, worker, workers):
                 _dot_q8_0(w, blocks, x, x_stride, count, y, y_stride)
             elif kind == _Q4_0:
                 _dot_q4_0(w, blocks, x, x_stride, count, y, y_stride)
-            else:
+            elif kind == _Q4_1:
                 _dot_q4_1(w, blocks, x, x_stride, count, y, y_stride)
+            else:
+                _dot_floats(w, blocks, x, x_stride, count, y, y_stride)
         finish(place, y_stride, count, wide, epilogue, 0, j)
 
 
