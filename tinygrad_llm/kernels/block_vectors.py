@@ -35,17 +35,12 @@ def dot_rows(dtype, count):
             builder.position_at_end(loop)
             starts = [INT(0), *[ir.Constant(_WIDE, None)] * (2 * count)]
             k, *sums = phis = [builder.phi(start.type) for start in starts]
-            halves = _widen(builder, dtype, builder.add(w, builder.mul(k, INT(dtype.itemsize))))
-            new = [
-                simd._multiply_add(
-                    builder,
-                    half,
-                    simd._load(builder, _WIDE, row, k, BLOCK, i * _HALF),
-                    sums[2 * r + i],
-                )
-                for r, row in enumerate(rows)
-                for i, half in enumerate(halves)
-            ]
+            block = builder.add(w, builder.mul(k, INT(dtype.itemsize)))
+            halves, scale = _numbers(builder, dtype, block)
+            new = []
+            for r, row in enumerate(rows):
+                parts = [simd._load(builder, _WIDE, row, k, BLOCK, i) for i in (0, _HALF)]
+                new += _added(builder, halves, scale, parts, sums[2 * r : 2 * r + 2])
             k_next = builder.add(k, INT(1))
             for phi, start, value in zip(phis, starts, [k_next, *new]):
                 phi.add_incoming(start, before)
@@ -70,7 +65,9 @@ def widen_block(dtype):
     def widen(typing, w, x):
         def generate(context, builder, signature, arguments):
             w, x = arguments
-            for i, half in enumerate(_widen(builder, dtype, w)):
+            halves, scale = _numbers(builder, dtype, w)
+            for i, half in enumerate(halves):
+                half = half if scale is None else builder.fmul(half, scale)
                 simd._store(builder, half, builder.add(x, INT(i * _HALF * FLOAT_BYTES)))
             return context.get_dummy_value()
 
@@ -79,22 +76,34 @@ def widen_block(dtype):
     return widen
 
 
-def _widen(builder, dtype, block):
-    """The numbers of a block in two vectors: q, d q, d (q - 8) or d q + m."""
+def _added(builder, halves, scale, x, sums):
+    """The sums plus the products of a block's halves with those of x."""
+    low, high = halves
+    if scale is None:
+        return [simd._multiply_add(builder, *each) for each in zip(halves, x, sums)]
+    products = simd._multiply_add(builder, high, x[1], builder.fmul(low, x[0]))
+    return [simd._multiply_add(builder, products, scale, sums[0]), sums[1]]
+
+
+def _numbers(builder, dtype, block):
+    """(two vectors, scale) of a block: its numbers are those of the vectors times the scale, or
+    where that is None, the vectors' own.
+    """
     if dtype == FLOATS:
-        return [simd._load(builder, _WIDE, block, offset=i) for i in (0, _HALF)]
+        return [simd._load(builder, _WIDE, block, offset=i) for i in (0, _HALF)], None
     d = _spread(builder, _float16(builder, block, dtype, "d"))
     place = builder.add(block, INT(dtype.fields["q"][1]))
     if dtype == Q8_0:
         signed = (builder.sext(_bytes(builder, place, i), _WORDS) for i in (0, _HALF))
-        return [builder.fmul(builder.sitofp(q, _WIDE), d) for q in signed]
+        return [builder.sitofp(q, _WIDE) for q in signed], d
     q = builder.zext(_bytes(builder, place, 0), _WORDS)
     low, high = builder.and_(q, _words(15)), builder.lshr(q, _words(4))
     if dtype == Q4_0:
         centred = (builder.sub(q, _words(8)) for q in (low, high))
-        return [builder.fmul(builder.sitofp(q, _WIDE), d) for q in centred]
+        return [builder.sitofp(q, _WIDE) for q in centred], d
     m = _spread(builder, _float16(builder, block, Q4_1, "m"))
-    return [simd._multiply_add(builder, builder.sitofp(q, _WIDE), d, m) for q in (low, high)]
+    q = (builder.sitofp(q, _WIDE) for q in (low, high))
+    return [simd._multiply_add(builder, half, d, m) for half in q], None
 
 
 def _float16(builder, block, dtype, field):
