@@ -1,6 +1,6 @@
 """Tokens that a model writes or reads in a second: ours, llama.cpp, transformers, in turns.
 
-Run: python -m benchmarks.inference [--json] [--turns 5]
+Run: python -m benchmarks.inference [--json] [--turns 5] [--threads 1]
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def contenders(folder: str) -> dict[str, dict[str, Contender]]:
     return {"smollm2-Q4_1": smollm2, "gpt2-124M": gpt2}
 
 
-def measure(name: str, some: dict[str, Contender], *, turns=5, sizes=(128, 512)) -> Iterator[dict]:
+def measure(
+    name: str, some: dict[str, Contender], *, turns=5, sizes=(128, 512), threads=None
+) -> Iterator[dict]:
     """Rows of decoding and of prefill for every contender, after its logits were found close to
     ours; and one of the cache. sizes: tokens decoded, tokens of a prefill.
     """
@@ -71,7 +73,7 @@ def measure(name: str, some: dict[str, Contender], *, turns=5, sizes=(128, 512))
             if machine.version(contender.package) == "not installed":
                 print(f"{name}: {peer} is left out, it is not installed", file=sys.stderr)
                 continue
-            process = Peer(f"{ROOM}:{contender.cls}", **contender.settings)
+            process = Peer(f"{ROOM}:{contender.cls}", threads=threads, **contender.settings)
             running[peer] = stack.enter_context(process)
             logits[peer] = np.array(process.call("logits", count=CHECKED))
             check(logits[peer], logits[OURS], contender.tolerance, f"{peer} on {name}")
@@ -127,7 +129,9 @@ def line(row: dict) -> str:
     )
 
 
-def measure_all(*, turns: int = 5, quick: bool = False) -> Iterator[dict]:
+def measure_all(
+    *, turns: int = 5, quick: bool = False, threads: int | None = None
+) -> Iterator[dict]:
     """All workloads; quick: a tiny GPT alone, to see it work."""
     with tempfile.TemporaryDirectory() as folder:
         preset = dataclasses.replace(PRESETS["gpt2"], **QUICK if quick else {})
@@ -136,7 +140,8 @@ def measure_all(*, turns: int = 5, quick: bool = False) -> Iterator[dict]:
         if quick:
             every = {"tiny": every["gpt2-124M"]}
         for name, some in every.items():
-            yield from measure(name, some, turns=turns, sizes=(8, 70) if quick else (128, 512))
+            sizes = (8, 70) if quick else (128, 512)
+            yield from measure(name, some, turns=turns, sizes=sizes, threads=threads)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -144,8 +149,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="(default: 5)")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see it work")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        choices=range(1, machine.cores() + 1),
+        metavar="N",
+        help="cores that each contender may use (default: all)",
+    )
     args = parser.parse_args(argv)
-    for each in measure_all(turns=args.turns, quick=args.quick):
+    for each in measure_all(turns=args.turns, quick=args.quick, threads=args.threads):
         print(json.dumps(each) if args.json else line(each), flush=True)
 
 
