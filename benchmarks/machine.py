@@ -10,7 +10,7 @@ import os
 import platform
 from pathlib import Path
 
-PACKAGES = ("numpy", "numba", "llvmlite", "torch", "jax", "tinygrad")
+PACKAGES = ("numpy", "numba", "llvmlite", "torch", "transformers", "jax", "tinygrad")
 
 
 def describe() -> dict[str, str]:

@@ -15,7 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import attention, curves, machine, matmul, startup, tables, tokenizers, training
+from benchmarks import attention, curves, inference, machine, matmul, startup, tables, tokenizers
+from benchmarks import training
 from benchmarks.peer import ROOT
 from tinygrad_llm.files import write_atomic
 
@@ -28,6 +29,7 @@ COMMANDS = {
     "curves": "python -m benchmarks.curves",
     "tokenizers": "python -m benchmarks.tokenizers",
     "startup": "python -m benchmarks.startup",
+    "inference": "python -m benchmarks.inference",
     "ops": "pytest benchmarks",
 }
 
@@ -63,6 +65,10 @@ def measure_startup(quick: bool) -> Iterable[dict]:
     return startup.measure(tries=1, commands=["bench"]) if quick else startup.measure()
 
 
+def measure_inference(quick: bool) -> Iterable[dict]:
+    return inference.measure_all(turns=1 if quick else 5, quick=quick)
+
+
 def measure_ops(quick: bool) -> Iterator[dict]:
     """Medians from pytest-benchmark: microseconds of each version of an operation."""
     some = ["-k", "gelu or add"] if quick else []
@@ -85,6 +91,7 @@ MEASURE: dict[str, Callable[[bool], Iterable[dict]]] = {
     "curves": measure_curves,
     "tokenizers": measure_tokenizers,
     "startup": measure_startup,
+    "inference": measure_inference,
     "ops": measure_ops,
 }
 

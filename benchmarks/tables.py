@@ -138,6 +138,29 @@ def tokenizers(rows: list[dict]) -> str:
     )
 
 
+def inference(rows: list[dict]) -> str:
+    speeds = (
+        (
+            row["workload"],
+            row["peer"],
+            f"{row['tokens_per_s']:,.1f}",
+            f"{row['peak_rss_mb']:,.0f}",
+            f"{row['ratio']:.2f}",
+            _spread(row),
+        )
+        for row in rows
+        if "ratio" in row
+    )
+    caches = (
+        f"- {row['workload']}: computed {row['computed_mb']:.2f} MB, measured "
+        f"{row['measured_mb']:.2f} MB"
+        for row in rows
+        if "computed_mb" in row
+    )
+    heads = "workload | contender | tokens/s | peak MB | our speed over its | range"
+    return "\n".join([table(heads, speeds), "", *caches])
+
+
 def _spread(row: dict) -> str:
     return "{:.2f}-{:.2f}".format(*row["spread"])
 
@@ -149,5 +172,6 @@ RENDER: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "curves": ("Cost of a token", curves),
     "tokenizers": ("Byte-pair encoding", tokenizers),
     "startup": ("From the command to its first message and step", startup),
+    "inference": ("Inference", inference),
     "ops": ("Every operation, forward and backward", ops),
 }

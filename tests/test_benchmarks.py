@@ -9,6 +9,7 @@ import pytest
 from benchmarks import (
     attention,
     curves,
+    inference,
     machine,
     matmul,
     report,
@@ -308,3 +309,15 @@ def test_translation_is_checked_and_timed(capsys):
     with pytest.raises(ArithmeticError, match="differ from ours"):
         translation.check(losses, 1)
     translation.TOLERANCE = tolerance
+
+
+def test_inference_compares_logits_then_times_and_counts_the_cache(capsys):
+    inference.main(["--quick", "--json", "--turns", "1"])
+    rows = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert "tiny decode 8" in tables.inference(rows) and "measured" in tables.inference(rows)
+    *rows, cache = rows
+    assert {row["workload"] for row in rows} == {"tiny decode 8", "tiny prefill 70"}
+    assert all(row["tokens_per_s"] > 0 and row["ratio"] > 0 for row in rows)
+    assert cache["computed_mb"] == cache["measured_mb"] > 0
+    with pytest.raises(ArithmeticError, match="nothing is timed"):
+        inference.check(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), 0.1, "wrong")

@@ -8,7 +8,7 @@ import pytest
 from tests.kernel_laws import assert_deterministic, assert_equals_reference
 from tinygrad_llm.kernels import epilogues, threads
 from tinygrad_llm.kernels.buffers import Room
-from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
+from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, FEW, gemm
 from tinygrad_llm.kernels.matmul import linear
 from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
 from tinygrad_llm.ops import matmul as ops
@@ -64,6 +64,16 @@ def test_every_shape_and_layout(num_threads, layout):
         epilogue = epilogues.arguments(bias=laid_out(bias[None], layout)[0])
         y = gemm(laid_out(a, layout), laid_out(b, layout), epilogue=epilogue)
         assert_product(y, a, b, bias)
+
+
+@pytest.mark.parametrize("k, n", [(40, 50), (DEPTH + 9, 3 * COLUMNS), (64, BLOCK_COLUMNS + 40)])
+def test_a_row_alone_equals_that_row_in_a_batch_bit_for_bit(num_threads, k, n):
+    a, b = normal(BLOCK_ROWS + 3, k), normal(n, k, seed=1).T
+    together = gemm(a, b)
+    for few in (1, 2, FEW, FEW + 1, ROWS, ROWS + FEW):
+        np.testing.assert_array_equal(gemm(a[-few:], b), together[-few:])
+    added = gemm(a[:FEW], b, together[:FEW].copy(), accumulate=True)
+    np.testing.assert_array_equal(added, gemm(a, b, together.copy(), accumulate=True)[:FEW])
 
 
 def test_linear_adds_weight_and_bias_gradients_to_arrays_it_is_given():

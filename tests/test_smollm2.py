@@ -18,6 +18,7 @@ from tinygrad_llm.formats.gguf_llama import load_llama
 from tinygrad_llm.formats.gguf_tokenizer import tokenizer_contents
 from tinygrad_llm.inference.generate import generate_all
 from tinygrad_llm.inference.generation_config import GenerationConfig
+from tinygrad_llm.nn.quantized import memory_of
 from tinygrad_llm.recipes.costs import block_size
 from tinygrad_llm.recipes.import_ import find_weights
 from tinygrad_llm.tensor import no_grad
@@ -76,6 +77,18 @@ def test_the_greedy_continuation_of_64_tokens_is_that_of_transformers(logits):
 def test_generation_with_the_cache_goes_on_with_paris(model):
     config = GenerationConfig(max_new_tokens=12, temperature=0)
     assert generate_all(model, [PARIS["prompt"]], config)[0] == PARIS["greedy"][:12]
+
+
+def test_blocks_as_they_are_stored_go_on_with_the_same_tokens(path, logits):
+    """The logits differ by rounding alone from those of the widened weights."""
+    with open_gguf(path) as file:
+        model = load_llama(file, keep_blocks=True)
+    assert memory_of(model) < 97e6
+    with no_grad():
+        found = model(PROMPTS[:2]).data
+    np.testing.assert_allclose(found, logits[:2, :LENGTH], atol=2e-3)
+    config = GenerationConfig(max_new_tokens=24, temperature=0)
+    assert generate_all(model, PROMPTS.tolist(), config) == GREEDY[:, :24].tolist()
 
 
 def test_the_capital_of_france(path):

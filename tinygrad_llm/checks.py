@@ -6,6 +6,8 @@ index anything.
 
 import numpy as np
 
+from tinygrad_llm.blocks import shape_of
+
 
 def check_floats(name, x):
     """Raise where an op whose values are fractions is given integers or bools, as PyTorch does."""
@@ -52,12 +54,13 @@ def check_matmul(a, b):
 
 def check_linear(x, weight, bias):
     """Raise where x's last axis or the bias does not fit the weight."""
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+    shape = shape_of(weight)
+    if len(shape) != 2 or x.ndim == 0 or x.shape[-1] != shape[1]:
         raise ValueError(f"linear: x of shape {x.shape} does not fit the weight of shape "
-                         f"{weight.shape}; x (..., K) needs a weight (N, K)")
-    if bias is not None and bias.shape != weight.shape[:1]:
+                         f"{shape}; x (..., K) needs a weight (N, K)")
+    if bias is not None and bias.shape != shape[:1]:
         raise ValueError(f"linear: a bias of shape {bias.shape} does not fit the weight of shape "
-                         f"{weight.shape}; a weight (N, K) needs a bias (N,)")
+                         f"{shape}; a weight (N, K) needs a bias (N,)")
 
 
 def check_residual(x, weight, residual):
@@ -70,8 +73,9 @@ def check_residual(x, weight, residual):
 
 def check_gate(w_gate, w_up):
     """Raise where the gate has not the shape of what passes through it."""
-    if w_gate.shape != w_up.shape:
-        raise ValueError(f"swiglu: a gate of shape {w_gate.shape} does not fit w_up {w_up.shape}; "
+    gate, up = shape_of(w_gate), shape_of(w_up)
+    if gate != up:
+        raise ValueError(f"swiglu: a gate of shape {gate} does not fit w_up {up}; "
                          "both are (F, D)")
 
 

@@ -21,14 +21,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "owner/model[@revision] on the Hugging Face hub",
     )
     parser.add_argument("folder", metavar="DIR", help="the new folder")
+    parser.add_argument(
+        "--keep-bits",
+        action="store_true",
+        help="leave the weights of a .gguf file in 8 or 4 bits (default: widen them to float32)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
+    from tinygrad_llm.nn.quantized import num_weights
     from tinygrad_llm.recipes.import_ import import_model
 
-    model, notes = import_model(args.source, args.folder)
-    kind, parameters = type(model).__name__, model.num_parameters()
+    model, notes = import_model(args.source, args.folder, keep_bits=args.keep_bits)
+    kind, parameters = type(model).__name__, num_weights(model)
     print(f"{args.folder}: a {kind} of {parameters:,} parameters")
     for note in notes:
         print(f"note: {note}")

@@ -67,7 +67,9 @@ def load_classifier(
     InputError for a folder that is missing or damaged, or holds a model without such a head.
     """
     folder = Path(folder)
-    family, config = read_config(folder / CONFIG)
+    family, config, scheme = read_config(folder / CONFIG)
+    if scheme is not None:
+        raise InputError(f"the weights in {folder} are quantized; a classifier's are read as floats")
     document = read_json_object(folder / CONFIG)
     head = HEADS.get(family.model_type)
     refuse_pickle(folder)

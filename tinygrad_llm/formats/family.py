@@ -62,11 +62,15 @@ class Family:
                 name = name.removesuffix(old) + new
         return name.removeprefix(self.prefix)
 
-    def match(self, config: Any, shapes: Mapping[str, Shape]) -> dict[str, Slot]:
+    def match(
+        self, config: Any, shapes: Mapping[str, Shape], in_blocks: Collection[str] = ()
+    ) -> dict[str, Slot]:
         """The slot of each name in a file, in the model's order; InputError unless all fit.
 
-        shapes: those of the file's tensors. The slots are made one by one, so a configuration that
-        promises a billion layers costs nothing: it ends at the first tensor that is missing.
+        shapes: those of the file's tensors. in_blocks: names of those that hold blocks, whose rows
+        are ours where transformers' would be columns. The slots are made one by one, so a
+        configuration that promises a billion layers costs nothing: it ends at the first tensor
+        that is missing.
         """
         names = self._short_names(shapes)
         found: dict[str, Slot] = {}
@@ -74,7 +78,7 @@ class Family:
         for slot in self.slots(config):
             name = names.pop(slot.name, None)
             if name is not None:
-                _check_shape(slot, shapes[name])
+                _check_shape(slot, shapes[name], name in in_blocks)
                 found[name] = slot
             elif slot.in_model and not slot.part:
                 raise _missing(slot)
@@ -100,9 +104,10 @@ class Family:
         return found
 
 
-def _check_shape(slot: Slot, shape: Shape) -> None:
-    if shape != slot.shape:
-        raise InputError(f"{slot.name} has shape {shape}, but the model {slot.shape}")
+def _check_shape(slot: Slot, shape: Shape, in_blocks: bool) -> None:
+    expected = slot.shape[::-1] if in_blocks and slot.transposed else slot.shape
+    if shape != expected:
+        raise InputError(f"{slot.name} has shape {shape}, but the model {expected}")
 
 
 def _missing(slot: Slot) -> InputError:

@@ -7,6 +7,7 @@ hostile folder costs no memory; tensors are then read one at a time. Pickle is n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import MAX_JSON_BYTES, read_json_object, write_atomic
 from tinygrad_llm.formats import bert, gpt2, llama, marian
 from tinygrad_llm.formats.family import Family
+from tinygrad_llm.formats.quantized import BlockWeights, as_bytes, without_scheme
 from tinygrad_llm.formats.sharded import INDEX, WEIGHTS, open_weights, save_weights
 from tinygrad_llm.formats.weights import load_weights, to_tensors
 from tinygrad_llm.nn import Module
@@ -39,33 +41,38 @@ TOKENIZER_FILES = (
 def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None = None) -> None:
     """Write config.json and model.safetensors, each in one step, as transformers reads them.
 
+    Weights in blocks of 8 or 4 bits stay so; then only load_model opens the folder.
     Weights above max_shard_bytes are written as several files with an index. GPT2LMHeadModel always
     has biases, so those that a GPT does not have are stored as zeros.
     """
     folder, family = Path(folder), family_of(model)
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(folder, to_tensors(family, model), max_shard_bytes)
+    tensors, scheme = as_bytes(to_tensors(family, model))
+    save_weights(folder, tensors, max_shard_bytes)
     document = {
         "architectures": [family.architectures[type(model)]],
         "model_type": family.model_type,
         **family.to_config(model.config),
+        **scheme,
     }
     write_atomic(folder / CONFIG, json.dumps(document, indent=2) + "\n")
 
 
 def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) -> Any:
-    """The model in a folder that we or transformers saved, in evaluation mode, its weights float32.
+    """The model in a folder that we or transformers saved, in evaluation mode, its weights float32
+    or, where `tinygrad-llm quantize` wrote it, in blocks.
 
     A GPT, a Llama, an EncoderDecoder, a Bert or, where the file holds its head, a BertForMaskedLM.
     rng: what dropout draws from if the model is trained further. InputError for a folder that is
     missing or damaged, or holds a model that ours would compute differently.
     """
     folder = Path(folder)
-    family, config = read_config(folder / CONFIG)
+    family, config, scheme = read_config(folder / CONFIG)
     refuse_pickle(folder)
     with open_weights(folder) as weights:
         try:
-            return load_weights(family, config, weights, rng)
+            there = weights if scheme is None else BlockWeights(weights, scheme)
+            return load_weights(family, config, there, rng)
         except InputError as error:
             raise InputError(f"{weights.path} and {CONFIG} do not fit: {error}") from None
 
@@ -87,14 +94,17 @@ def family_of(model: Module) -> Family:
     raise InputError(f"a {type(model).__name__} has no Hugging Face format")
 
 
-def read_config(path: Path) -> tuple[Family, Any]:
-    """The kind of model that a config.json describes, and its configuration."""
+def read_config(path: Path) -> tuple[Family, Any, Mapping[str, Any] | None]:
+    """The kind of model that a config.json describes, its configuration, and how its weights are
+    quantized.
+    """
     document = read_json_object(path)
     try:
+        document, scheme = without_scheme(document)
         kind = document.get("model_type")
         if not isinstance(kind, str) or kind not in FAMILIES:
             raise InputError(f"model_type is {kind!r:.40}; read are {', '.join(FAMILIES)}")
-        return FAMILIES[kind], FAMILIES[kind].from_config(document)
+        return FAMILIES[kind], FAMILIES[kind].from_config(document), scheme
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_llm.blocks import is_blocks
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.family import configured
 from tinygrad_llm.formats.gguf import GGUFFile
@@ -44,15 +45,18 @@ FIELDS = {  # ours by the file's key, without "llama."
 SCALED = ("rope.scaling.type", "rope.scaling.factor", "rope.scale_linear", "expert_count")
 
 
-def load_llama(file: GGUFFile, *, rng: np.random.Generator | None = None) -> Llama:
-    """The model in an open file, dequantized to float32, in evaluation mode.
+def load_llama(
+    file: GGUFFile, *, keep_blocks: bool = False, rng: np.random.Generator | None = None
+) -> Llama:
+    """The model in an open file, in evaluation mode; its weights dequantized to float32, or with
+    keep_blocks those in 8 or 4 bits as they are.
 
     InputError where the file holds another architecture, or one that Llama would compute
     differently.
     """
     try:
         config = llama_config(file)
-        return load_weights(FAMILY, config, LlamaTensors(file, config), rng)
+        return load_weights(FAMILY, config, LlamaTensors(file, config, keep_blocks), rng)
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from None
 
@@ -111,8 +115,8 @@ def _refuse_other(metadata: Mapping[str, Any], config: LlamaConfig) -> None:
 class LlamaTensors:
     """The tensors of a file under transformers' names; as float32, or as they are stored."""
 
-    def __init__(self, file: GGUFFile, config: LlamaConfig):
-        self._file, self._config = file, config
+    def __init__(self, file: GGUFFile, config: LlamaConfig, keep_blocks: bool = False):
+        self._file, self._config, self._keep_blocks = file, config, keep_blocks
         self._names = {_transformers_name(name): name for name in file.entries}
         self.entries: dict[str, Entry] = {
             ours: file.entries[name] for ours, name in self._names.items()
@@ -128,8 +132,11 @@ class LlamaTensors:
         return Stored(kind, blocks)
 
     def read(self, name: str) -> np.ndarray:
-        """A tensor as float32."""
-        return self.stored(name).dequantize()
+        """A tensor as float32, or where blocks are kept, those of a matrix."""
+        stored = self.stored(name)
+        if self._keep_blocks and is_blocks(stored.blocks) and stored.blocks.ndim == 2:
+            return np.ascontiguousarray(stored.blocks)
+        return stored.dequantize()
 
 
 def _transformers_name(name: str) -> str:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygrad_llm.blocks import BLOCK, BLOCKS, widened
 from tinygrad_llm.errors import InputError
 
-BLOCK = 32
 NAMES = {  # ggml's types by number, so that one that is not read can be named
     **dict(
         enumerate("F32 F16 Q4_0 Q4_1 Q4_2 Q4_3 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K".split())
@@ -68,40 +68,9 @@ def _bfloat16(numbers: np.ndarray) -> np.ndarray:
     return (numbers.astype(np.uint32) << 16).view(np.float32)
 
 
-def _q8_0(blocks: np.ndarray) -> np.ndarray:
-    """x = d q, q from -128 to 127."""
-    return _scale(blocks, "d") * blocks["q"].astype(np.float32)
-
-
-def _q4_0(blocks: np.ndarray) -> np.ndarray:
-    """x = d (q - 8), q from 0 to 15."""
-    return _scale(blocks, "d") * (_nibbles(blocks) - 8)
-
-
-def _q4_1(blocks: np.ndarray) -> np.ndarray:
-    """x = d q + m, q from 0 to 15."""
-    return _scale(blocks, "d") * _nibbles(blocks) + _scale(blocks, "m")
-
-
-def _scale(blocks: np.ndarray, field: str) -> np.ndarray:
-    return blocks[field].astype(np.float32)[..., None]
-
-
-def _nibbles(blocks: np.ndarray) -> np.ndarray:
-    """Byte i of a block holds its number i below and its number i + 16 above."""
-    q = blocks["q"]
-    return np.concatenate([q & 15, q >> 4], axis=-1).astype(np.float32)
-
-
-def _block(*fields: tuple) -> np.dtype:
-    return np.dtype(list(fields))
-
-
 KINDS = {
     "F32": Kind(1, np.dtype("<f4"), _plain),
     "F16": Kind(1, np.dtype("<f2"), _plain),
     "BF16": Kind(1, np.dtype("<u2"), _bfloat16),
-    "Q8_0": Kind(BLOCK, _block(("d", "<f2"), ("q", "i1", BLOCK)), _q8_0),
-    "Q4_0": Kind(BLOCK, _block(("d", "<f2"), ("q", "u1", BLOCK // 2)), _q4_0),
-    "Q4_1": Kind(BLOCK, _block(("d", "<f2"), ("m", "<f2"), ("q", "u1", BLOCK // 2)), _q4_1),
+    **{name: Kind(BLOCK, dtype, widened) for name, dtype in BLOCKS.items()},
 }

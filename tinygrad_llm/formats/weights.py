@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
+from tinygrad_llm.blocks import is_blocks
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.family import Family, Shape, Slot
 from tinygrad_llm.nn import Module
+from tinygrad_llm.nn.quantized import named_blocks, put_blocks
 
 
 class Entry(Protocol):
@@ -20,7 +23,9 @@ class Entry(Protocol):
 
 
 class Weights(Protocol):
-    """An open file or several: what is there by name, and the array of each."""
+    """An open file or several: what is there by name, and the array of each, of numbers or of
+    blocks (blocks.py), which the model then computes with as they are.
+    """
 
     entries: Mapping[str, Entry]
 
@@ -35,7 +40,8 @@ def load_weights(
     rng: what dropout draws from if the model is trained further. InputError where they do not fit,
     before any memory is taken.
     """
-    found = family.match(config, {name: entry.shape for name, entry in weights.entries.items()})
+    shapes = {name: entry.shape for name, entry in weights.entries.items()}
+    found = family.match(config, shapes, getattr(weights, "in_blocks", ()))
     parts = {slot.part for slot in found.values()}
     model = _unset_model(family, config, parts, rng or np.random.default_rng(0))
     _fill(model, weights, found)
@@ -43,16 +49,17 @@ def load_weights(
 
 
 def to_tensors(family: Family, model: Module) -> dict[str, np.ndarray]:
-    """The model's arrays under transformers' names; tied ones once, and a bias that it lacks but
-    transformers' model has as zeros.
+    """The model's arrays, of numbers or blocks, under transformers' names; tied ones once, and a
+    bias that it lacks but transformers' model has as zeros.
     """
-    arrays, tensors = model.state_dict(), {}
+    arrays, tensors = model.state_dict() | dict(named_blocks(model)), {}
     for slot in family.slots(model.config):
         array = arrays.get(slot.parameter)
         if array is not None and slot.in_model:
             if slot.first is not None:
                 array = array[slot.first : slot.first + slot.shape[0]]
-            tensors[family.full_name(slot)] = array.T if slot.transposed else array
+            turned = slot.transposed and not is_blocks(array)
+            tensors[family.full_name(slot)] = array.T if turned else array
         elif array is None and slot.in_model and not slot.part:
             raise InputError(f"{slot.parameter} is hidden by an adapter; merge and remove it first")
         elif array is None and not slot.part:
@@ -83,16 +90,34 @@ def _unset_model(family: Family, config: Any, parts: set[str], rng: np.random.Ge
 def _fill(model: Module, weights: Weights, found: Mapping[str, Slot]) -> None:
     """Give the file's tensors to the model; those without a place in it must not matter."""
     parameters = dict(model.named_parameters())
+    blocks: dict[str, list[np.ndarray]] = {}
     for name, slot in found.items():
-        array = _as_float32(weights.read(name), name)
-        array = array.T if slot.transposed else array
-        parameter = parameters.get(slot.parameter)
+        array, parameter = weights.read(name), parameters.get(slot.parameter)
+        if not is_blocks(array):
+            array = _as_float32(array, name)
+            array = array.T if slot.transposed else array
         if not slot.in_model:
-            _check_spare(array, name, slot, None if parameter is None else parameter.data)
+            tied_to = None if parameter is None else parameter.data
+            _check_spare(array, name, slot, blocks.get(slot.parameter, [tied_to])[0])
+        elif is_blocks(array):
+            blocks.setdefault(slot.parameter, []).append(array)
         elif slot.first is None:
             parameter.data = np.ascontiguousarray(array)
         else:
             parameter.data[slot.first : slot.first + len(array)] = array
+    needed = Counter(slot.parameter for slot in found.values() if slot.in_model)
+    for path, parts in blocks.items():
+        _put_parts(model, path, parts, needed[path])
+
+
+def _put_parts(model: Module, path: str, parts: list[np.ndarray], needed: int) -> None:
+    """Let the parts, one above the other, be a weight, if all that it needs are of one kind."""
+    if len(parts) < needed or len({part.dtype for part in parts}) > 1:
+        raise InputError(
+            f"the tensors that ours holds in {path} are stored in several kinds of numbers, which "
+            "are read only as float32: tinygrad-llm import"
+        )
+    put_blocks(model, path, parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def _check_spare(array: np.ndarray, name: str, slot: Slot, tied_to: np.ndarray | None) -> None:

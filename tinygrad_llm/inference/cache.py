@@ -25,6 +25,11 @@ class KVCache:
         """S, the tokens it holds."""
         return self._length
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its memory, with the room for tokens to come."""
+        return sum(held.data.nbytes for held in (self._keys, self._values) if held is not None)
+
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add keys and values (B, G, T, D) of the next T tokens; views of all so far, no copies."""
         start, end = self._length, self._length + k.shape[2]
@@ -33,6 +38,22 @@ class KVCache:
         self._values.data[:, :, start:end] = v.data
         self._length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
+
+    def room(self) -> tuple[Tensor, Tensor]:
+        """All its memory for keys and for values, after making room for one more token."""
+        end = self._length + 1
+        self._keys = _with_room(self._keys, self._keys, end)
+        self._values = _with_room(self._values, self._values, end)
+        return self._keys, self._values
+
+    def holds(self, keys: Tensor, values: Tensor) -> bool:
+        """Whether this is its memory still, with room for one more token."""
+        same = self._keys is keys and self._values is values
+        return same and self._length < keys.shape[2]
+
+    def grow(self) -> None:
+        """Count one more token, which was written into its memory."""
+        self._length += 1
 
     def reorder(self, rows: np.ndarray) -> None:
         """Let the batch be these of its rows; one may come twice (beams) or never (ended texts)."""

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tinygrad_llm.checks import check_attention, check_heads
-from tinygrad_llm.kernels import attention_backward, attention_forward
+from tinygrad_llm.kernels import attention_backward, attention_forward, attention_step
 from tinygrad_llm.kernels.buffers import ALIGNMENT, empty, scratch
 from tinygrad_llm.kernels.parallel import run, threads_for
 from tinygrad_llm.kernels.selection import hash_settings
@@ -52,12 +52,11 @@ def scaled_dot_product_attention(
     y, statistics = _heads_inside(q.shape), empty((b, h, t, 2))
     inputs = sizes, scales, q, k, v, mask, y, statistics
     threads = threads_for(q.size * s // _CHEAP)
-    run(
-        attention_forward.heads,
-        threads,
-        *inputs,
-        *_workspace(attention_forward.sizes(s, d), threads),
-    )
+    if attention_step.fits(t, s, d, mask is not _NO_MASK, dropout_p > 0):
+        heads, places = attention_step.heads, attention_step.sizes(s, d, h // g)
+    else:
+        heads, places = attention_forward.heads, attention_forward.sizes(s, d)
+    run(heads, threads, *inputs, *_workspace(places, threads))
 
     def backward(dy):
         gradients = _gradients(q.shape, k.shape)

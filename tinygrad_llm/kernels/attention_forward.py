@@ -28,7 +28,7 @@ from tinygrad_llm.kernels.attention_tiles import (
     product_of_rows,
     transpose,
 )
-from tinygrad_llm.kernels.compiling import FASTMATH, INNER
+from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.parallel import Worker, matrix, share
 from tinygrad_llm.kernels.polynomials import exp_of_negative
 from tinygrad_llm.kernels.simd import pointer
@@ -118,7 +118,7 @@ def _mask(problem, scores, mask, t, seen):
                     numbers[s * COLUMNS + c] = _LOWEST
 
 
-@njit(fastmath=FASTMATH, **INNER)
+@njit(fastmath={"contract"}, **INNER)  # attention_step.py sums in the same order
 def _softmax(scores, seen, totals):
     """exp(score - largest) in place of the scores; totals: each query's largest score, and sum."""
     largest = spread(_LOWEST)

@@ -45,25 +45,35 @@ def arguments(kind=PLAIN, bias=None, other=NO_ROWS, dropout_p=0.0, seed=0, start
     bias = _NO_BIAS if bias is None else np.ascontiguousarray(bias, np.float32)
     if dropout_p == 0:
         return _SETTINGS[kind], _ONE, bias, other
-    settings = np.array([kind, True, *hash_settings(dropout_p, seed), start], np.int64)
+    settings = np.array([kind, True, *hash_settings(dropout_p, seed), start, 0], np.int64)
     return settings, np.array([1 / (1 - dropout_p)], np.float32), bias, other
 
 
-_SETTINGS = [np.array([kind, False, 0, 0, 0, 0], np.int64) for kind in range(4)]
+_SETTINGS = [np.array([kind, False, 0, 0, 0, 0, 0], np.int64) for kind in range(4)]
 _ONE = np.ones(1, np.float32)
 NOTHING = arguments()
 
 
+def columns_of(epilogue, first, end, width):
+    """The four arguments for the columns from first to end - 1 of a c of so many, alone."""
+    settings, scale, bias, other = epilogue
+    settings = settings.copy()
+    settings[5:] = settings[5] + first, width
+    return settings, scale, bias[first:end], other[:, first:end]
+
+
 @njit(**INNER)
 def epilogue_of(arguments, i, width):
-    """The Epilogue from the four arguments of a worker from the i-th on."""
+    """The Epilogue from the four arguments of a worker from the i-th on; width: columns of c unless
+    they are some of a wider one's.
+    """
     settings, scale = line(arguments, i, int64), line(arguments, i + 1, float32)
     return Epilogue(
         settings[0],
         address(arguments, i + 2) if size(arguments, i + 2, 0) else 0,
         address(arguments, i + 3),
         stride(arguments, i + 3, 0),
-        width,
+        settings[6] if settings[6] else width,
         settings[1] != 0,
         uint32(settings[2]),
         uint32(settings[3]),

@@ -9,9 +9,9 @@ from tinygrad_llm.checks import check_choice, check_linear, check_residual
 from tinygrad_llm.kernels import again, epilogues
 from tinygrad_llm.kernels.activations import gelu, gelu_again
 from tinygrad_llm.kernels.buffers import WIDE_ROWS, Room, empty
-from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in, rows_of, sum_in
 from tinygrad_llm.kernels.selection import drop
+from tinygrad_llm.kernels.weights import by_weight, by_weight_rows
 
 _NOWHERE = (None,) * 6
 _KINDS = {"none": epilogues.GELU, "tanh": epilogues.GELU_TANH}
@@ -32,10 +32,10 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
     x, r, h, y_rows = map(rows_of, (x, r, h, y))
     for rows in row_blocks(len(x)):
         g = empty(h[rows].shape)
-        gemm(x[rows], w1.T, h[rows], epilogue=epilogues.arguments(kind, b1, g))
+        by_weight_rows(x[rows], w1, h[rows], epilogues.arguments(kind, b1, g))
         dropping = {"dropout_p": dropout_p, "seed": seed, "start": y_rows[: rows.start].size}
         onto = epilogues.arguments(epilogues.RESIDUAL, b2, r[rows], **dropping)
-        gemm(g, w2.T, y_rows[rows], epilogue=onto)
+        by_weight_rows(g, w2, y_rows[rows], onto)
     del x, g, r, onto, y_rows
 
     def backward(dy, needs, rooms=_NOWHERE):
@@ -47,7 +47,7 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
             out = into_dropout[rows]
             g, dh = _wide_gradient(h[rows], out, w2, approximate, needs)
             if needs[0]:
-                gemm(dh, w1, rows_of(dx)[rows])
+                by_weight(dh, w1, rows_of(dx)[rows])
             gradients = [
                 product_in(there[0], dh.T, x[rows]) if needs[1] else None,
                 sum_in(there[1], dh) if needs[2] else None,
@@ -62,7 +62,7 @@ def feed_forward(x, w1, b1, w2, b2, residual, /, *, approximate="none", dropout_
 def _wide_gradient(h, dy, w2, approximate, needs):
     """Of a block of rows g and dh = dy W2 GELU'(h), or None for what nobody needs."""
     if any(needs[:3]):
-        return gelu_again(h, gemm(dy, w2), approximate)
+        return gelu_again(h, by_weight(dy, w2), approximate)
     return gelu(h, approximate=approximate)[0] if needs[3] else None, None
 
 

@@ -38,6 +38,7 @@ B_PANEL = DEPTH * COLUMNS
 A_BLOCK = BLOCK_ROWS // ROWS * A_PANEL
 B_BLOCK = BLOCK_COLUMNS // COLUMNS * B_PANEL
 WORKSPACE = A_BLOCK + B_BLOCK + ROWS * COLUMNS
+FEW = ROWS // 4  # rows that are faster one by one than as a tile whose other rows are for nothing
 SMALL = 400_000  # products of numbers, below which a second thread costs more than it brings
 
 
@@ -226,6 +227,9 @@ def _tile(operands, room, tile, c, part, add, fetch):
     """The tile-th tile of a block, which is part of c: rows and columns from first to end."""
     a, k, packed, panel, depth = operands
     i, i_end, j, j_end = part
+    if i_end - i <= FEW and j_end - j == COLUMNS and a[2] == FLOAT_BYTES:
+        _rows_alone(operands, c, part, add, fetch)
+        return
     place, stride = c[0] + i * c[1] + j * FLOAT_BYTES, c[1]
     whole = i_end - i == ROWS and j_end - j == COLUMNS
     target, more = place, add
@@ -239,6 +243,19 @@ def _tile(operands, room, tile, c, part, add, fetch):
         multiply_tile(ROWS, VECTORS, LANES, lies, panel, depth, target, stride, more, fetch)
     if not whole:
         _move(target, place, c[1], i_end - i, j_end - j, add)
+
+
+@njit(**INNER)
+def _rows_alone(operands, c, part, add, fetch):
+    """Few rows, each a tile of its own: then what takes the time is to read b once."""
+    a, k, _, panel, depth = operands
+    i, i_end, j, _ = part
+    address, line, stretch = fetch
+    for row in range(i, i_end):
+        lies = a[0] + row * a[1] + k * FLOAT_BYTES
+        place = c[0] + row * c[1] + j * FLOAT_BYTES
+        ahead = address, line, stretch if row == i else 0
+        multiply_rows(1, VECTORS, LANES, lies, a[1], panel, depth, place, c[1], add, ahead)
 
 
 @njit(**INNER)

@@ -10,11 +10,11 @@ from numpy import float32, int64
 
 from tinygrad_llm.checks import check_linear, check_targets
 from tinygrad_llm.kernels.buffers import LOGITS, Room, empty, int64_line
-from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in
 from tinygrad_llm.kernels.parallel import Worker, as_table, line, run, share, table, threads_for
 from tinygrad_llm.kernels.polynomials import exp_of_negative
 from tinygrad_llm.kernels.vectors import larger
+from tinygrad_llm.kernels.weights import by_weight, by_weight_rows
 
 _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 _IGNORED = -1
@@ -59,7 +59,7 @@ def linear_cross_entropy(
     threads, there = threads_for(room.size), None
     for there in blocks:
         block = slice(*there)
-        logits = gemm(rows[block], weight.T, room[: len(rows[block])])
+        logits = by_weight_rows(rows[block], weight, room[: len(rows[block])])
         run(_forward, threads, logits, chosen[block], q, losses[block], statistics[block])
 
     def backward(dy, needs, rooms=(None, None)):
@@ -73,11 +73,11 @@ def linear_cross_entropy(
             block = slice(*here)
             logits = room[: len(rows[block])]
             if here != there:
-                gemm(rows[block], weight.T, logits)
+                by_weight_rows(rows[block], weight, logits)
             there = None
             run(_backward, threads, logits, chosen[block], q, statistics[block], scale, logits)
             if needs[0]:
-                gemm(logits, weight, dx[block])
+                by_weight(logits, weight, dx[block])
             if needs[1]:
                 product_in(place, logits.T, rows[block])
                 place = place._replace(add=True)

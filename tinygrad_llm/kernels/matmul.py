@@ -5,12 +5,14 @@ import math
 import numpy as np
 from numpy import float32
 
+from tinygrad_llm.blocks import shape_of
 from tinygrad_llm.checks import check_linear, check_matmul, check_residual
 from tinygrad_llm.kernels import again, epilogues
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.gemm import gemm, products
 from tinygrad_llm.kernels.parallel import Worker, as_table, run, share, table, threads_for
 from tinygrad_llm.kernels.selection import drop
+from tinygrad_llm.kernels.weights import by_weight, by_weight_rows
 
 _BLOCK = 32  # rows
 
@@ -50,7 +52,7 @@ def matmul(a, b, /):
 def linear(x, weight, bias, /):
     """y = x W^T + b;   dx = dy W,  dW = dy^T x,  db = sum of dy over the rows.
 
-    x (..., K), weight (N, K), bias (N,) or None, y (..., N).
+    x (..., K), weight (N, K) of floats or blocks, bias (N,) or None, y (..., N).
     """
     y = linear_forward(x, weight, bias, epilogues.arguments(epilogues.PLAIN, bias))
     saved_x = again.saved(x)
@@ -83,15 +85,15 @@ _NOWHERE = (None, None, None)
 def linear_forward(x, weight, bias, epilogue):
     """x W^T + b, which the epilogue adds."""
     check_linear(x, weight, bias)
-    y = gemm(rows_of(x), weight.T, epilogue=epilogue)
+    y = by_weight_rows(rows_of(x), weight, epilogue=epilogue)
     return y.reshape(*x.shape[:-1], len(weight))
 
 
 def linear_backward(saved_x, weight, dy, needs, rooms):
     """dx, dW and db; the last two in the arrays of their rooms where there are some."""
-    dy_rows = rows_of(dy)
+    dy_rows, k = rows_of(dy), shape_of(weight)[1]
     return (
-        gemm(dy_rows, weight).reshape(*dy.shape[:-1], weight.shape[1]) if needs[0] else None,
+        by_weight(dy_rows, weight).reshape(*dy.shape[:-1], k) if needs[0] else None,
         product_in(rooms[1], dy_rows.T, rows_of(saved_x())) if needs[1] else None,
         sum_in(rooms[2], dy_rows) if needs[2] else None,
     )

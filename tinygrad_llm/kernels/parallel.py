@@ -6,7 +6,9 @@ would take Numba a second more. An array travels as the address of its NumPy obj
 `line`, `table` and `matrix` read; `number` reads an integer.
 """
 
+import threading
 from array import array
+from contextlib import contextmanager
 from functools import cached_property, partial
 
 import numpy as np
@@ -19,6 +21,7 @@ from tinygrad_llm.kernels.compiling import FASTMATH, INNER, compile_cached
 from tinygrad_llm.kernels.simd import INT, POINTER
 from tinygrad_llm.kernels.threads import get_num_threads, parallel_lock
 
+_local = threading.local()
 _SMALL = 16_384  # numbers, below which a second thread costs more than it brings
 # Bytes from the start of an array object to its fields: PyArrayObject_fields of NumPy's C API.
 _DATA, _SHAPE, _STRIDES = 16, 32, 40
@@ -51,11 +54,26 @@ def run(worker, workers, *arguments):
     Arguments: integers, and arrays of up to 4 axes, without gaps unless read as `matrix`.
     """
     packed = array("q", [id(x) if isinstance(x, np.ndarray) else x for x in arguments])
+    if (keep := getattr(_local, "keep", None)) is not None:
+        keep(worker, workers, packed, arguments)
+        return
     if workers == 1:
         _launch(worker.address, packed.buffer_info()[0], 1)
         return
     with parallel_lock:
         _launch(worker.address, packed.buffer_info()[0], workers)
+
+
+@contextmanager
+def kept(keep):
+    """Inside this block, in this Python thread, no worker runs: each launch is handed to
+    keep(worker, workers, the packed arguments, the arguments), see program.py.
+    """
+    _local.keep = keep
+    try:
+        yield
+    finally:
+        _local.keep = None
 
 
 def as_line(x):
@@ -154,7 +172,7 @@ def pointer_to(typing, address):
 
 
 @intrinsic
-def _call(typing, function, arguments, worker, workers):
+def call(typing, function, arguments, worker, workers):
     """Call the C function at an address."""
 
     def generate(context, builder, signature, values):
@@ -168,10 +186,10 @@ def _call(typing, function, arguments, worker, workers):
 
 def _start(function, arguments, workers):
     if workers == 1:
-        _call(function, arguments, 0, 1)
+        call(function, arguments, 0, 1)
     else:
         for worker in prange(workers):
-            _call(function, arguments, worker, workers)
+            call(function, arguments, worker, workers)
 
 
 _launch = compile_cached(

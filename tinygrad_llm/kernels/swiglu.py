@@ -12,12 +12,12 @@ from tinygrad_llm.kernels import again, epilogues
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.feed_forward import more_into, row_blocks
-from tinygrad_llm.kernels.gemm import gemm
 from tinygrad_llm.kernels.matmul import product_in, rows_of, sum_in
 from tinygrad_llm.kernels.parallel import Worker, as_line, line, part, run, threads_for
 from tinygrad_llm.kernels.polynomials import sigmoid
 from tinygrad_llm.kernels.simd import COLUMNS, FLOAT_BYTES
 from tinygrad_llm.kernels.vectors import load, store
+from tinygrad_llm.kernels.weights import by_weight, by_weight_rows
 
 _NOWHERE = (None,) * 8
 _ONE = float32(1)
@@ -46,8 +46,8 @@ def swiglu(x, w_gate, b_gate, w_up, b_up, w_down, b_down, residual, /):
             out = rows_of(dy)[rows]
             m, dg, du = _wide_gradients(g[rows], u[rows], out, w_down, needs)
             if needs[0]:
-                gemm(dg, w_gate, rows_of(dx)[rows])
-                gemm(du, w_up, rows_of(dx)[rows], accumulate=True)
+                by_weight(dg, w_gate, rows_of(dx)[rows])
+                by_weight(du, w_up, rows_of(dx)[rows], accumulate=True)
             gradients = [
                 product_in(there[0], dg.T, x[rows]) if needs[1] else None,
                 sum_in(there[1], dg) if needs[2] else None,
@@ -68,16 +68,16 @@ def _forward(x, gate, up, down, residual, g, u):
     for rows in row_blocks(len(x)):
         for out, (weight, bias) in ((g, gate), (u, up)):
             plus = epilogues.arguments(epilogues.PLAIN, bias)
-            gemm(x[rows], weight.T, out[rows], epilogue=plus)
+            by_weight_rows(x[rows], weight, out[rows], plus)
         onto = epilogues.arguments(epilogues.RESIDUAL, down[1], r[rows])
-        gemm(_gated(g[rows], u[rows]), down[0].T, y_rows[rows], epilogue=onto)
+        by_weight_rows(_gated(g[rows], u[rows]), down[0], y_rows[rows], onto)
     return y
 
 
 def _wide_gradients(g, u, dy, w_down, needs):
     """Of a block of rows m, dg and du, or None for what nobody needs."""
     if any(needs[:5]):
-        return _gate_gradients(g, u, gemm(dy, w_down))
+        return _gate_gradients(g, u, by_weight(dy, w_down))
     return _gated(g, u) if needs[5] else None, None, None
 
 

@@ -65,6 +65,17 @@ def spread(typing, number):
 
 
 @intrinsic
+def lane(typing, vector, i):
+    """The i-th number of a vector."""
+
+    def generate(context, builder, signature, arguments):
+        vector, i = arguments
+        return builder.extract_element(vector, builder.trunc(i, _INT))
+
+    return types.float32(VECTOR, types.intp), generate
+
+
+@intrinsic
 def larger(typing, a, b):
     """The larger of a and b; NaN if one is NaN."""
 

@@ -117,12 +117,17 @@ class GPT(Module):
         places = np.arange(past, past + ids.shape[1])
         return self.drop(self.wte(ids) + self.wpe(places))
 
+    def beside(self, past: int, count: int) -> tuple[np.ndarray, ...]:
+        """What the blocks read beside the states of `count` tokens: nothing, places are in them."""
+        return ()
+
     def through(
         self,
         x: Tensor,
         first: int = 0,
         end: int | None = None,
         *,
+        beside: tuple[np.ndarray, ...] = (),
         cache: Sequence[KeyValueCache] | None = None,
     ) -> Tensor:
         """What block number `first` reads -> what the one before `end` gives, or the last one; all
@@ -131,6 +136,10 @@ class GPT(Module):
         for i, block in enumerate(self.h[first:end], first):
             x = block(x, cache=cache[i] if cache is not None else None)
         return x
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What the last block gives (..., D) -> logits (..., V)."""
+        return self.lm_head(self.ln_f(x))
 
     def _initialize(self, rng: np.random.Generator) -> None:
         """Weights N(0, initializer_range^2), biases 0; what adds to the residual stream is scaled

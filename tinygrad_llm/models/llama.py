@@ -107,23 +107,38 @@ class Llama(Module):
         """ids (B, T), which follow `past` others -> what the first block reads (B, T, D)."""
         return self.embed_tokens(token_ids(ids, self.config.max_position_embeddings, past))
 
+    def beside(self, past: int, count: int) -> tuple[np.ndarray, ...]:
+        """What the blocks read beside the states of `count` tokens, which follow `past` others: cos
+        and sin of their places' angles, both (T, D / H / 2).
+        """
+        head_width = self.config.hidden_size // self.config.num_attention_heads
+        return rotation(past, past + count, head_width, self.config.rope_theta)
+
     def through(
         self,
         x: Tensor,
         first: int = 0,
         end: int | None = None,
         *,
+        beside: tuple[np.ndarray, ...] | None = None,
         cache: Sequence[KeyValueCache] | None = None,
     ) -> Tensor:
         """What block number `first` reads -> what the one before `end` gives, or the last one; all
-        (B, T, D).
+        (B, T, D). beside: from the method of that name, which is called where it is None.
         """
-        config, past = self.config, len(cache[0]) if cache is not None else 0
-        head_width = config.hidden_size // config.num_attention_heads
-        rotate = rotation(past, past + x.shape[1], head_width, config.rope_theta)
+        past = len(cache[0]) if cache is not None and beside is None else 0
+        cos, sin = beside or self.beside(past, x.shape[1])
+
+        def rotate(x: Tensor) -> Tensor:
+            return F.rotary(x, cos=cos, sin=sin)
+
         for i, layer in enumerate(self.layers[first:end], first):
             x = layer(x, rotate=rotate, cache=cache[i] if cache is not None else None)
         return x
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What the last block gives (..., D) -> logits (..., V)."""
+        return self.lm_head(self.norm(x))
 
     def _initialize(self, rng: np.random.Generator) -> None:
         """Weights N(0, initializer_range^2), biases 0, as in transformers."""

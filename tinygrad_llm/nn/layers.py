@@ -17,7 +17,10 @@ from tinygrad_llm.tensor import Tensor
 
 
 class Linear(Module):
-    """y = x W^T + b; x (..., in_features), W (out_features, in_features), y (..., out_features)."""
+    """y = x W^T + b; x (..., in_features), W (out_features, in_features), y (..., out_features).
+
+    In place of a Tensor, weight may be an array of blocks of 8 or 4 bits: quantized.py.
+    """
 
     def __init__(
         self, in_features: int, out_features: int, *, bias: bool = True, rng: np.random.Generator

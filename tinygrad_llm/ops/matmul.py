@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.blocks import widened
 from tinygrad_llm.checks import check_linear, check_matmul, check_residual
 from tinygrad_llm.ops.selection import dropout
 
@@ -42,10 +43,11 @@ def as_matrices(a, b, dy):
 def linear(x, weight, bias, /):
     """y = x W^T + b;   dx = dy W,  dW = dy^T x,  db = sum of dy over the rows.
 
-    x (..., K), weight (N, K), bias (N,) or None, y (..., N).
+    x (..., K), weight (N, K), bias (N,) or None, y (..., N). The weight may be in blocks of 8 or 4
+    bits (blocks.py); it is then frozen.
     """
     check_linear(x, weight, bias)
-    y = x @ weight.T
+    y = x @ widened(weight).T
     if bias is not None:
         y += bias
 
@@ -53,7 +55,7 @@ def linear(x, weight, bias, /):
         rows = math.prod(dy.shape[:-1])  # -1 would be ambiguous where K or N is 0
         dy_rows = dy.reshape(rows, dy.shape[-1])
         return (
-            dy @ weight if needs[0] else None,
+            dy @ widened(weight) if needs[0] else None,
             dy_rows.T @ x.reshape(rows, x.shape[-1]) if needs[1] else None,
             np.sum(dy_rows, axis=0) if needs[2] else None,
         )

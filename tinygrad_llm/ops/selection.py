@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tinygrad_llm.blocks import widened
 from tinygrad_llm.checks import check_floats, check_ids, check_probability, check_seed
 
 
@@ -32,7 +33,7 @@ def masked_fill(x, /, *, mask, value):
 def embedding(weight, /, *, ids):
     """y = weight[ids];   dweight[v] = the sum of dy over every place where v was looked up.
 
-    weight (V, D), ids of any integer shape (...), y (..., D).
+    weight (V, D), ids of any integer shape (...), y (..., D). A weight in blocks is frozen.
     """
     check_ids(ids, len(weight), "embedding")
 
@@ -41,7 +42,7 @@ def embedding(weight, /, *, ids):
         np.add.at(dweight, ids, dy)
         return (dweight,)
 
-    return weight[ids], backward
+    return widened(weight[ids]), backward
 
 
 def dropout(x, /, *, p, seed):

@@ -47,11 +47,11 @@ class Imported(NamedTuple):
     notes: list[str]
 
 
-def import_model(source: str, folder: str | Path) -> Imported:
+def import_model(source: str, folder: str | Path, *, keep_bits: bool = False) -> Imported:
     """Write the model, its tokenizer and its generation settings into a new folder.
 
     source: a folder, a .gguf file, a name of NAMED, or owner/model[@revision] on the hub. Weights
-    are stored as float32.
+    are stored as float32; with keep_bits those that a .gguf file has in 8 or 4 bits stay so.
     """
     folder = Path(folder)
     if (folder / CONFIG).exists():
@@ -61,7 +61,9 @@ def import_model(source: str, folder: str | Path) -> Imported:
         model, notes = _import_folder(path, folder)
         return Imported(model, [*notes, f"to have the same files again, name {pinned}"])
     path = find_weights(source)
-    return _import_folder(path, folder) if path.is_dir() else _import_gguf(path, folder)
+    if path.is_dir():
+        return _import_folder(path, folder)
+    return _import_gguf(path, folder, keep_bits)
 
 
 def find_weights(source: str) -> Path:
@@ -87,8 +89,14 @@ def find_weights(source: str) -> Path:
 
 
 def _import_folder(source: Path, folder: Path) -> Imported:
-    model, notes = load_model(source), []
+    model = load_model(source)
     save_model(folder, model)
+    return Imported(model, copy_beside(source, folder))
+
+
+def copy_beside(source: Path, folder: Path) -> list[str]:
+    """Copy what a folder holds beside the model; notes of what is not read here."""
+    notes = []
     copy_tokenizer(source, folder)
     try:
         load_tokenizer(folder)
@@ -99,12 +107,12 @@ def _import_folder(source: Path, folder: Path) -> Imported:
             save_generation_config(folder, load_generation_config(source))
         except InputError as error:
             notes.append(f"its settings of generation are left out: {error}")
-    return Imported(model, notes)
+    return notes
 
 
-def _import_gguf(source: Path, folder: Path) -> Imported:
+def _import_gguf(source: Path, folder: Path, keep_bits: bool) -> Imported:
     with open_gguf(source) as file:
-        model, notes = load_llama(file), []
+        model, notes = load_llama(file, keep_blocks=keep_bits), []
         save_model(folder, model)
         try:
             BPETokenizer(tokenizer_contents(file.metadata)).save(folder)
