@@ -20,7 +20,7 @@ from tinygrad_llm.training import checkpoint
 
 SETTINGS = "settings.toml"
 MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience"}
-OF_THE_TOKENS = {"data", "tokenizer", "vocab_size"}  # what the stored tokens follow from
+OF_THE_TOKENS = {"model", "data", "tokenizer", "vocab_size"}  # what the stored tokens follow from
 
 
 @contextmanager
@@ -70,9 +70,10 @@ def _check_unchanged(folder: Path, now: Settings) -> None:
     """
     before, after = read_settings(str(folder / SETTINGS), Settings()).flat(), now.flat()
     fixed = before.keys() - MAY_CHANGE if has_saved(folder) else OF_THE_TOKENS
-    for key, value in before.items():
-        if after[key] != value and key in fixed:
+    for key in sorted(before, key=lambda key: key != "model"):  # another model has other keys
+        value, wanted = before[key], after.get(key)
+        if wanted != value and key in fixed:
             raise InputError(
-                f"--resume cannot change {key} from {value!r} to {after[key]!r}; "
+                f"--resume cannot change {key} from {value!r} to {wanted!r}; "
                 f"start a new run with another --out"
             )
