@@ -50,6 +50,12 @@ def answers(model, tokenizer, prompts):
     return np.array(best)
 
 
+def interval(share, n, z=1.96):
+    """Wilson's interval of a share of n, which is none of width 0 where all are right."""
+    middle, half = share + z * z / 2 / n, z * np.sqrt(share * (1 - share) / n + (z / 2 / n) ** 2)
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
 def main(size=200, shots=(0, 1, 4, 8), source="smollm2", seed=1):
     model, tokenizer, _ = open_decoder(source)
     rng = np.random.default_rng(seed)
@@ -59,9 +65,8 @@ def main(size=200, shots=(0, 1, 4, 8), source="smollm2", seed=1):
         shown = [[pool[i] for i in rng.permutation(len(pool))[:n]] for _ in asked]
         prompts = [prompt(some, text) for some, (text, _) in zip(shown, asked, strict=True)]
         right = (answers(model, tokenizer, prompts) == truth).mean()
-        half = 1.96 * np.sqrt(right * (1 - right) / size)
-        low[n] = right - half
-        print(f"{n} shots: {right:.1%} right, 95% interval {low[n]:.1%} to {right + half:.1%}")
+        low[n], high = interval(right, size)
+        print(f"{n} shots: {right:.1%} right, 95% interval {low[n]:.1%} to {high:.1%}")
     print("chance 50.0%")
     return low[shots[0]] > 0.5
 

@@ -202,14 +202,16 @@ def test_digits():
         images[labels == 1, :, :, 3:5] += 2
         return images, labels
 
-    assert load(21).main(steps=60, load=load_bars)
+    assert load(21).main(steps=25, load=load_bars)
     assert not load(21).main(steps=1, mark=1.01, load=load_bars)
 
 
 def test_labels(capsys):
     smollm2()
-    load(24).main(size=4, shots=(0, 1))
+    load(24).main(size=2, shots=(1,))
     assert "1 shots" in capsys.readouterr().out
+    low, high = load(24).interval(1.0, 16)
+    assert 0.8 < low < 0.81 and high == pytest.approx(1)  # 16 / (16 + 1.96^2)
 
 
 def test_few_shot(capsys):

@@ -122,6 +122,8 @@ def test_another_model_brings_its_own_settings():
         settings.updated({"n_head": 2})
     with pytest.raises(InputError, match="did you mean 'bert'"):
         Settings().updated({"model": "berd"})
+    with pytest.raises(InputError, match="unknown model"):
+        Settings().updated({"model": ["bert"]})
     with pytest.raises(InputError, match="has no GPTConfig"):
         Settings(run=settings.run)
 
@@ -168,6 +170,9 @@ def test_the_command_trains_and_fills(settings, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "trigrams, both sides" in out and "fill-mask" in out
     assert main(["pretrain", "--out", run, "--resume", "--steps=25"]) == 0
+    capsys.readouterr()
+    assert main(["pretrain", "--out", run, "--resume", "--set=model=gpt"]) == 2
+    assert "cannot change model from 'bert' to 'gpt'" in capsys.readouterr().err
     assert main(["fill-mask", run, "the qu[MASK]ck"]) == 0
     assert capsys.readouterr().out.count("%") > 4
     assert main(["generate", run, "--prompt", "the"]) == 2

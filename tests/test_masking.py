@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.models.bert import BertConfig, BertForMaskedLM
-from tinygrad_llm.training.masking import mask_tokens, masked_token
+from tinygrad_llm.training.loop import train_step
+from tinygrad_llm.training.masking import Masking, mask_tokens, masked_token
+from tinygrad_llm.training.optimizer import AdamW
 
 SIZE, MASK, PAD = 1000, 3, 0
 
@@ -62,3 +65,33 @@ def test_a_batch_without_a_chosen_token_has_no_loss():
     loss = masked_token(model, np.ones((2, 3), int), np.full((2, 3), -100))
     assert loss.tokens == 0 and loss.total.item() == 0
     loss.total.backward()
+
+
+def test_fifteen_steps_beside_transformers(tmp_path):
+    """Equal weights, places and optimizer: equal losses, one after the other."""
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    sizes = {"vocab_size": 30, "max_position_embeddings": 12, "num_attention_heads": 2}
+    drop = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = BertConfig(hidden_size=16, num_hidden_layers=2, intermediate_size=32, **sizes, **drop)
+    model = BertForMaskedLM(config, rng=np.random.default_rng(0))
+    save_model(tmp_path, model)
+    peer = transformers.BertForMaskedLM.from_pretrained(tmp_path).train()
+    optimizer, rng = AdamW(model.parameters()), np.random.default_rng(1)
+    groups = [
+        {"params": [p for p in peer.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in peer.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    theirs = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.99))
+    ids = rng.integers(4, 30, size=(8, 12))
+    for _ in range(15):
+        inputs, targets = Masking(MASK, 30).hide(ids, rng)
+        loss = peer(input_ids=torch.tensor(inputs), labels=torch.tensor(targets)).loss
+        theirs.zero_grad()
+        loss.backward()
+        theirs.step()
+        part = [(inputs, targets)]
+        mine, *_ = train_step(model, masked_token, optimizer, part, lr=3e-3, clip=0, rng=rng)
+        assert mine == pytest.approx(loss.item(), rel=1e-4)

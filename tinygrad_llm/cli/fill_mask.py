@@ -11,13 +11,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = add_command(
         commands,
         "fill-mask",
-        "The best words for each [MASK] in a text, with their probabilities.",
-        "tinygrad-llm fill-mask runs/bert 'The import [MASK] finds a module.'",
+        "The best tokens for each [MASK] in a text, with their probabilities.",
+        "tinygrad-llm fill-mask runs/bert 'The imp[MASK]rt statement finds a mod[MASK]le.'",
     )
     parser.add_argument("model", metavar="DIR", help="the folder of a BERT with its head")
     parser.add_argument("text", metavar="TEXT", help="with [MASK] in it; - reads standard input")
     parser.add_argument(
-        "--best", type=int, default=5, metavar="N", help="how many words (default: 5)"
+        "--best", type=int, default=5, metavar="N", help="how many tokens (default: 5)"
     )
     add_threads(parser)
     parser.set_defaults(run=run)

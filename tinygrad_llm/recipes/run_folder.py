@@ -20,7 +20,7 @@ from tinygrad_llm.training import checkpoint
 
 SETTINGS = "settings.toml"
 MAY_CHANGE = {"steps", "epochs", "eval_every", "save_every", "sample_every", "patience"}
-OF_THE_TOKENS = {"data", "tokenizer", "vocab_size", "source", "target"}  # tokens follow from these
+OF_THE_TOKENS = {"model", "data", "tokenizer", "vocab_size", "source", "target"}  # they follow from
 
 
 @contextmanager
@@ -74,9 +74,10 @@ def _check_unchanged(folder: Path, now: Groups) -> None:
     stored = any((folder / name).exists() for name in (TOKENS, "tokenizer.json"))
     bound = OF_THE_TOKENS & before.keys() if stored else set()
     fixed = before.keys() - MAY_CHANGE if has_saved(folder) else bound
-    for key, value in before.items():
-        if after[key] != value and key in fixed:
+    for key in sorted(before, key=lambda key: key != "model"):  # another model has other keys
+        value, wanted = before[key], after.get(key)
+        if wanted != value and key in fixed:
             raise InputError(
-                f"--resume cannot change {key} from {value!r} to {after[key]!r}; "
+                f"--resume cannot change {key} from {value!r} to {wanted!r}; "
                 f"start a new run with another --out"
             )

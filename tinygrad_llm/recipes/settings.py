@@ -141,7 +141,7 @@ class Settings(Groups):
 
 
 def _config_of(kind: str) -> type[GPTConfig | BertConfig]:
-    if kind not in CONFIGS:
+    if not isinstance(kind, str) or kind not in CONFIGS:
         raise suggest(str(kind), CONFIGS, "model")
     return CONFIGS[kind]
 
@@ -153,7 +153,7 @@ def read_settings(path: str, base: S) -> S:
 
 TRAINING = {
     "default": {"batch_size": 16, "steps": 1000, "lr": 3e-3, "dropout": 0.1},
-    "bert": {"batch_size": 16, "steps": 3000, "lr": 2e-3},
+    "bert": {"tokenizer": "characters", "batch_size": 128, "steps": 2000, "lr": 2e-3},
     "char-cpu": {"tokenizer": "characters", "batch_size": 12, "steps": 2000},
     "baby": {"tokenizer": "characters", "batch_size": 8, "steps": 5000, "dropout": 0.2},
     "gpt2": {
