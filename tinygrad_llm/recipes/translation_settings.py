@@ -58,7 +58,7 @@ class TranslationSettings(Groups):
     """The five groups."""
 
     model: EncoderDecoderConfig = SMALL
-    loop: StepsConfig = field(default_factory=lambda: StepsConfig(steps=6000))
+    loop: StepsConfig = field(default_factory=lambda: StepsConfig(steps=7500))
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(lr=5e-3, warmup=2000, decay="inverse_sqrt")
     )
