@@ -11,8 +11,9 @@ import pytest
 from tinygrad_llm.errors import InputError, NonFiniteLoss
 from tinygrad_llm.formats.folder import load_model
 from tinygrad_llm.recipes.comparison import baselines
-from tinygrad_llm.recipes.pretrain import pretrain
+from tinygrad_llm.recipes.pretrain import build, pretrain
 from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.run import restore, train_run
 from tinygrad_llm.recipes.settings import Settings, preset, read_settings
 from tinygrad_llm.tensor_files import load_tensors
 from tinygrad_llm.text import load_tokenizer
@@ -127,7 +128,7 @@ def test_patience_stops_early_and_says_so(settings, tmp_path):
 
     frozen = settings.updated({"lr": 0.0, "min_lr": 0.0, "patience": 2, "steps": 100})
     assert pretrain(frozen, tmp_path / "run", reporter=Notes()).run.optimizer.steps == 15
-    assert "step 15: no better held-out loss in 2 evaluations" in Notes.notes[-1]
+    assert "step 15: no better held-out score in 2 evaluations" in Notes.notes[-1]
 
 
 def test_a_held_out_loss_that_is_no_number_stops_before_anything_is_saved(settings, tmp_path):
@@ -149,13 +150,11 @@ def test_a_nan_leaves_the_last_checkpoint_alone(settings, tmp_path):
         def started(self, done, steps):
             self.run.optimizer.weights[:] = np.nan
 
-    from tinygrad_llm.recipes import pretrain as recipe
-
     reporter = Poison()
-    reporter.run = recipe.build(hopeless, folder, reporter)
-    recipe.restore(reporter.run)
+    reporter.run = build(hopeless, folder, reporter)
+    restore(reporter.run)
     with pytest.raises(NonFiniteLoss, match="step 21"):
-        recipe._train(reporter.run, reporter)
+        train_run(reporter.run, reporter)
     assert (folder / "checkpoint.safetensors").read_bytes() == before
 
 

@@ -120,7 +120,7 @@ def _summarize(outcome: Outcome, note) -> None:
 
     run = outcome.run
     note(
-        f"\nbest held-out loss {run.progress.best_loss:.4f} nats/token "
+        f"\nbest held-out loss {run.progress.best[0]:.4f} nats/token "
         f"at step {run.progress.best_step}"
     )
     if outcome.score and math.isfinite(outcome.score.bits_per_byte):

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from tinygrad_llm.recipes.reporter import Reporter
-from tinygrad_llm.training.evaluation import Score
 from tinygrad_llm.training.loop import StepReport
 
 
 class TerminalReporter(Reporter):
-    """Bars with loss, tokens/s and time left; lines for what stays."""
+    """Bars with loss, speed and time left; lines for what stays. unit: what a step counts."""
 
-    bar: tqdm | None = None
+    def __init__(self, unit: str = "tokens"):
+        self.unit = unit
+        self.bar: tqdm | None = None
 
     def note(self, text: str) -> None:
         tqdm.write(text, file=sys.stdout)
@@ -44,14 +45,12 @@ class TerminalReporter(Reporter):
 
     def stepped(self, report: StepReport) -> None:
         speed = report.tokens / report.seconds
-        self.bar.set_postfix_str(f"loss {report.loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+        text = f"loss {report.loss:.3f}, {speed:,.0f} {self.unit}/s"
+        self.bar.set_postfix_str(text, refresh=False)
         self.bar.update()
 
-    def evaluated(self, step: int, score: Score) -> None:
-        self.note(
-            f"step {step}: held-out loss {score.loss:.4f} nats/token, "
-            f"{score.bits_per_byte:.3f} bits/byte"
-        )
+    def evaluated(self, step: int, score: object) -> None:
+        self.note(f"step {step}: held-out {score}")
 
     def sampled(self, step: int, text: str) -> None:
         self.note(f"--- sample at step {step}\n{text}\n---")

@@ -5,12 +5,12 @@ held-out part.
 from __future__ import annotations
 
 from tinygrad_llm.data.baselines import gzip_bits_per_byte, ngram_bits_per_byte
-from tinygrad_llm.recipes.pretrain import Run
+from tinygrad_llm.recipes.pretrain import Pretraining
 
 MOST_TOKENS = 20_000_000  # counting n-grams of more would take longer than it is worth
 
 
-def baselines(run: Run) -> dict[str, float]:
+def baselines(run: Pretraining) -> dict[str, float]:
     """Bits per byte on the run's held-out text; the n-grams count the same tokens that the model
     reads.
     """

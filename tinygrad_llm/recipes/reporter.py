@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from tinygrad_llm.training.evaluation import Score
 from tinygrad_llm.training.loop import StepReport
 
 
@@ -33,8 +32,8 @@ class Reporter:
     def stepped(self, report: StepReport) -> None:
         """One update was made."""
 
-    def evaluated(self, step: int, score: Score) -> None:
-        """The held-out text was scored."""
+    def evaluated(self, step: int, score: object) -> None:
+        """The held-out part was scored; str(score) says it in words."""
 
     def sampled(self, step: int, text: str) -> None:
         """The model wrote something."""

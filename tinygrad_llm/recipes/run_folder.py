@@ -15,16 +15,16 @@ from tinygrad_llm.errors import InputError, NonFiniteLoss
 from tinygrad_llm.files import write_atomic
 from tinygrad_llm.formats.sharded import INDEX, WEIGHTS
 from tinygrad_llm.recipes.corpus import TOKENS
-from tinygrad_llm.recipes.settings import Settings, read_settings
+from tinygrad_llm.recipes.settings import Groups, read_settings
 from tinygrad_llm.training import checkpoint
 
 SETTINGS = "settings.toml"
-MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience"}
+MAY_CHANGE = {"steps", "epochs", "eval_every", "save_every", "sample_every", "patience"}
 OF_THE_TOKENS = {"data", "tokenizer", "vocab_size"}  # what the stored tokens follow from
 
 
 @contextmanager
-def open_folder(settings: Settings, folder: Path, resume: bool) -> Iterator[None]:
+def open_folder(settings: Groups, folder: Path, resume: bool) -> Iterator[None]:
     """Make the folder and store the settings in it; or check them against those of the run that is
     there. A run that begins in this block and fails in it before it saved anything leaves no
     settings behind, and the same folder does for the next try.
@@ -34,6 +34,8 @@ def open_folder(settings: Settings, folder: Path, resume: bool) -> Iterator[None
         raise InputError(
             f"{folder} holds a run already; add --resume to go on with it, or name another --out"
         )
+    if new and has_saved(folder):
+        raise InputError(f"{folder} holds a model already; name another --out")
     if not new:
         _check_unchanged(folder, settings)
     _store(folder, settings)
@@ -52,7 +54,7 @@ def has_saved(folder: Path) -> bool:
     return any((folder / name).exists() for name in (checkpoint.FILE, WEIGHTS, INDEX))
 
 
-def _store(folder: Path, settings: Settings) -> None:
+def _store(folder: Path, settings: Groups) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / SETTINGS, settings.to_toml())
@@ -64,12 +66,13 @@ def _store(folder: Path, settings: Settings) -> None:
         ) from error
 
 
-def _check_unchanged(folder: Path, now: Settings) -> None:
+def _check_unchanged(folder: Path, now: Groups) -> None:
     """A run that has saved something may become longer or look more often, but stays the same; one
-    that has not is bound to its tokens alone.
+    that has not is bound to the tokens that it has stored, if any.
     """
-    before, after = read_settings(str(folder / SETTINGS), Settings()).flat(), now.flat()
-    fixed = before.keys() - MAY_CHANGE if has_saved(folder) else OF_THE_TOKENS
+    before, after = read_settings(str(folder / SETTINGS), type(now)()).flat(), now.flat()
+    bound = OF_THE_TOKENS if (folder / TOKENS).exists() else set()
+    fixed = before.keys() - MAY_CHANGE if has_saved(folder) else bound
     for key, value in before.items():
         if after[key] != value and key in fixed:
             raise InputError(

@@ -1,8 +1,7 @@
-"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its
-default.
+"""All settings of a run under one roof: each key lives in one dataclass, with its default.
 
 The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat
-keys.
+keys. Here are those of pretraining; each fine-tuning brings groups of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tinygrad_llm.config import from_mapping, parse_assignment, read_toml
 from tinygrad_llm.errors import InputError, suggest
@@ -46,22 +45,17 @@ LEAST = {  # the smallest value with a meaning; sizes of the model have checks o
     **dict.fromkeys(("sample_every", "patience", "seed", "warmup"), 0),
     **dict.fromkeys(("clip", "lr", "min_lr", "eps", "weight_decay", "beta1", "beta2"), 0),
 }
+S = TypeVar("S", bound="Groups")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The five groups; a flat key belongs to exactly one of them."""
-
-    model: GPTConfig = field(default_factory=GPTConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    adamw: AdamWConfig = field(default_factory=AdamWConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+class Groups:
+    """Settings in groups, each field one of them; a flat key belongs to exactly one group."""
 
     def __post_init__(self) -> None:
         values = self.flat()
         for name, least in LEAST.items():
-            if not least <= values[name] < math.inf:
+            if name in values and not least <= values[name] < math.inf:
                 raise InputError(f"{name} is {values[name]}; it must be a number from {least} on")
         for name in ("beta1", "beta2"):
             if values[name] >= 1:
@@ -72,7 +66,7 @@ class Settings:
         groups = (getattr(self, f.name) for f in dataclasses.fields(self))
         return {key: value for group in groups for key, value in vars(group).items()}
 
-    def updated(self, values: Mapping[str, Any], where: str = "") -> Settings:
+    def updated(self: S, values: Mapping[str, Any], where: str = "") -> S:
         """These settings with other values for some flat keys, each checked against its field's
         type.
         """
@@ -84,9 +78,9 @@ class Settings:
         for name, group in groups.items():
             own = {key: value for key, value in values.items() if home[key] == name}
             groups[name] = from_mapping(type(group), own, base=group, where=where)
-        return Settings(**groups)
+        return type(self)(**groups)
 
-    def assigned(self, assignments: list[str]) -> Settings:
+    def assigned(self: S, assignments: list[str]) -> S:
         """These settings after `key=value` texts, as --set takes them."""
         groups = [getattr(self, f.name) for f in dataclasses.fields(self)]
         values = {}
@@ -109,7 +103,18 @@ class Settings:
         )
 
 
-def read_settings(path: str, base: Settings) -> Settings:
+@dataclass(frozen=True)
+class Settings(Groups):
+    """The five groups of pretraining."""
+
+    model: GPTConfig = field(default_factory=GPTConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    adamw: AdamWConfig = field(default_factory=AdamWConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def read_settings(path: str, base: S) -> S:
     """`base` with the keys of a TOML file."""
     return base.updated(read_toml(path), where=str(path))
 

@@ -1,7 +1,7 @@
 """Everything a run needs to go on bit for bit, in one file that is replaced in one step.
 
-Weights and AdamW's moments are tensors, the rest (counters, generator states) is JSON in the file's
-header; no pickle, so a checkpoint from a stranger is only data.
+The weights that train and AdamW's moments are tensors, the rest (counters, generator states) is
+JSON in the file's header; no pickle, so a checkpoint from a stranger is only data.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def save_checkpoint(
     progress: dict[str, Any],
 ) -> None:
     """Write `folder`/checkpoint.safetensors. progress: JSON values of the caller's own, such as the
-    data's state.
+    data's state. Frozen weights are not in it: they are where they came from.
     """
-    tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
+    trained = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
+    tensors = {f"model.{name}": array for name, array in trained.items()}
     tensors |= {"adamw.mean": optimizer.mean, "adamw.square": optimizer.square}
     state = {"steps": optimizer.steps, "rng": rng.bit_generator.state, "progress": progress}
     save_tensors(folder / FILE, tensors, {"state": json.dumps(state)})
@@ -60,7 +61,8 @@ def load_checkpoint(
         raise InputError(
             f"{path} is no checkpoint of this run ({error}); remove it to start again"
         ) from error
-    model.load_state_dict(weights)
+    frozen = {name: p.data for name, p in model.named_parameters() if not p.requires_grad}
+    model.load_state_dict(frozen | weights)
     optimizer.mean[:], optimizer.square[:] = moments
     optimizer.steps = steps
     rng.bit_generator.state = generator

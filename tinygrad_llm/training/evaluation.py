@@ -31,6 +31,18 @@ class Score:
     def bits_per_byte(self) -> float:
         return self.loss * self.tokens / (math.log(2) * self.bytes) if self.bytes else math.nan
 
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What the best weights of a run are chosen by."""
+        return (self.loss,)
+
+    def row(self) -> dict[str, float]:
+        """The figures as a run's journal holds them."""
+        return {"validation_loss": self.loss, "bits_per_byte": self.bits_per_byte}
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.4f} nats/token, {self.bits_per_byte:.3f} bits/byte"
+
 
 def evaluate(
     model: Module,
