@@ -29,15 +29,15 @@ HEAD = "lm_head.weight"  # the loss reads its weight and never calls it
 class LoRAConfig:
     """The shape of the adapters. Names as in the paper, whose r is the rank."""
 
-    rank: int = 8  # of the product that is added to a weight
+    rank: int = 8  # of the product that is added to a weight; 0: no adapters, all weights train
     alpha: float = 16.0  # the product is multiplied by alpha / rank
     dropout: float = 0.0  # probability, on what an adapter reads
     targets: tuple[str, ...] | None = None  # layers in transformers' names; None: PEFT's choice
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise InputError(f"rank {self.rank}: an adapter has a rank of at least 1")
-        if not 0 < self.alpha < math.inf:
+        if self.rank < 0:
+            raise InputError(f"rank {self.rank} is below 0")
+        if not 0 < self.alpha < math.inf:  # NaN too is refused
             raise InputError(f"alpha {self.alpha} must be a number above 0")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1)")
@@ -132,6 +132,8 @@ def add_lora(
     of their full names. rng: what the adapters and their dropout draw from.
     """
     config = LoRAConfig(rank, alpha, dropout, None if targets is None else tuple(targets))
+    if rank == 0:
+        raise InputError("rank 0: an adapter has a rank of at least 1")
     if any(lora_layers(model)):
         raise InputError("the model has adapters already; merge or remove them first")
     layers: dict[str, list[Adapter]] = {}
