@@ -16,10 +16,12 @@ from typing import NoReturn
 
 from tinygrad_llm.cli import (
     bench,
+    classify,
     doctor,
     estimate,
     evaluate,
     explain,
+    finetune,
     generate,
     gradcheck,
     import_,
@@ -32,8 +34,10 @@ from tinygrad_llm.errors import InputError, NonFiniteLoss
 
 COMMANDS = (
     pretrain,
+    finetune,
     import_,
     generate,
+    classify,
     evaluate,
     tokenizer,
     explain,
@@ -93,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno == errno.ENOSPC:
             return _fail(
                 f"no space left on the disk{_at(error)}; free some and run again "
-                "(pretrain: with --resume)",
+                "(training: with --resume)",
                 4,
             )
         return _fail(f"{error.strerror or error}{_at(error)}", 2)

@@ -27,8 +27,10 @@ class TerminalReporter(Reporter):
         tqdm.write(f"tinygrad-llm: {text}", file=sys.stderr)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[[int], object]]:
-        with tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=1, leave=False) as bar:
+    def progress(
+        self, what: str, total: int, unit: str = "B"
+    ) -> Iterator[Callable[[int], object]]:
+        with tqdm(total=total, desc=what, unit=unit, unit_scale=True, delay=1, leave=False) as bar:
             yield bar.update
 
     def learned(self, stage: str, done: int, total: int | None) -> None:

@@ -58,8 +58,8 @@ def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) ->
     or holds a model that ours would compute differently.
     """
     folder = Path(folder)
-    family, config = _read_config(folder / CONFIG)
-    _refuse_pickle(folder)
+    family, config = read_config(folder / CONFIG)
+    refuse_pickle(folder)
     with open_weights(folder) as weights:
         try:
             return load_weights(family, config, weights, rng)
@@ -77,14 +77,15 @@ def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
 
 
 def family_of(model: Module) -> Family:
-    """What transformers knows of this class of ours; InputError where it knows nothing."""
+    """The kind of a model; InputError for one without a format."""
     for family in FAMILIES.values():
         if type(model) in family.architectures:
             return family
     raise InputError(f"a {type(model).__name__} has no Hugging Face format")
 
 
-def _read_config(path: Path) -> tuple[Family, Any]:
+def read_config(path: Path) -> tuple[Family, Any]:
+    """The kind of model that a config.json describes, and its configuration."""
     document = read_json_object(path)
     try:
         kind = document.get("model_type")
@@ -95,7 +96,8 @@ def _read_config(path: Path) -> tuple[Family, Any]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _refuse_pickle(folder: Path) -> None:
+def refuse_pickle(folder: Path) -> None:
+    """InputError with the way out where the folder's weights are a pickle."""
     if (folder / WEIGHTS).exists() or (folder / INDEX).exists():
         return
     for name in PICKLES:

@@ -83,10 +83,27 @@ class Bert(Module):
         token_type_ids: np.ndarray | None = None,
     ) -> Tensor:
         """The states (B, T, D), in the masked language model too; arguments as in forward."""
+        x = self.embed(ids, token_type_ids)
+        return self.through(x, attention_mask=attention_mask)
+
+    def embed(self, ids: np.ndarray, token_type_ids: np.ndarray | None = None) -> Tensor:
+        """ids (B, T) -> what the first block reads (B, T, D)."""
         ids = token_ids(ids, self.config.max_position_embeddings)
-        mask = _seen(attention_mask, ids.shape)
-        x = self.embeddings(ids, token_type_ids)
-        for layer in self.layers:
+        return self.embeddings(ids, token_type_ids)
+
+    def through(
+        self,
+        x: Tensor,
+        first: int = 0,
+        end: int | None = None,
+        *,
+        attention_mask: np.ndarray | None = None,
+    ) -> Tensor:
+        """What block number `first` reads -> what the one before `end` gives, or the last one; all
+        (B, T, D).
+        """
+        mask = _seen(attention_mask, x.shape[:2])
+        for layer in self.layers[first:end]:
             x = layer(x, mask)
         return x
 

@@ -109,12 +109,28 @@ class GPT(Module):
         logits.
         """
         past = len(cache[0]) if cache is not None else 0
+        return self.ln_f(self.through(self.embed(ids, past), cache=cache))
+
+    def embed(self, ids: np.ndarray, past: int = 0) -> Tensor:
+        """ids (B, T), which follow `past` others -> what the first block reads (B, T, D)."""
         ids = token_ids(ids, self.config.n_positions, past)
         places = np.arange(past, past + ids.shape[1])
-        x = self.drop(self.wte(ids) + self.wpe(places))  # (B, T, D)
-        for i, block in enumerate(self.h):
+        return self.drop(self.wte(ids) + self.wpe(places))
+
+    def through(
+        self,
+        x: Tensor,
+        first: int = 0,
+        end: int | None = None,
+        *,
+        cache: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """What block number `first` reads -> what the one before `end` gives, or the last one; all
+        (B, T, D).
+        """
+        for i, block in enumerate(self.h[first:end], first):
             x = block(x, cache=cache[i] if cache is not None else None)
-        return self.ln_f(x)
+        return x
 
     def _initialize(self, rng: np.random.Generator) -> None:
         """Weights N(0, initializer_range^2), biases 0; what adds to the residual stream is scaled

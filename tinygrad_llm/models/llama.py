@@ -100,15 +100,30 @@ class Llama(Module):
         """ids (B, T) -> the last layer's normalized states (B, T, D), from which lm_head makes the
         logits.
         """
-        config = self.config
         past = len(cache[0]) if cache is not None else 0
-        ids = token_ids(ids, config.max_position_embeddings, past)
+        return self.norm(self.through(self.embed(ids, past), cache=cache))
+
+    def embed(self, ids: np.ndarray, past: int = 0) -> Tensor:
+        """ids (B, T), which follow `past` others -> what the first block reads (B, T, D)."""
+        return self.embed_tokens(token_ids(ids, self.config.max_position_embeddings, past))
+
+    def through(
+        self,
+        x: Tensor,
+        first: int = 0,
+        end: int | None = None,
+        *,
+        cache: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """What block number `first` reads -> what the one before `end` gives, or the last one; all
+        (B, T, D).
+        """
+        config, past = self.config, len(cache[0]) if cache is not None else 0
         head_width = config.hidden_size // config.num_attention_heads
-        rotate = rotation(past, past + ids.shape[1], head_width, config.rope_theta)
-        x = self.embed_tokens(ids)  # (B, T, D)
-        for i, layer in enumerate(self.layers):
+        rotate = rotation(past, past + x.shape[1], head_width, config.rope_theta)
+        for i, layer in enumerate(self.layers[first:end], first):
             x = layer(x, rotate=rotate, cache=cache[i] if cache is not None else None)
-        return self.norm(x)
+        return x
 
     def _initialize(self, rng: np.random.Generator) -> None:
         """Weights N(0, initializer_range^2), biases 0, as in transformers."""

@@ -17,9 +17,11 @@ class Reporter:
     def warn(self, text: str) -> None:
         """One line about what was asked for and is not done."""
 
-    def progress(self, what: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
-        """Work of `total` bytes begins; the function that comes with the block is told of each part
-        done.
+    def progress(
+        self, what: str, total: int, unit: str = "B"
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """Work of `total` bytes, or of another unit, begins; the function that comes with the block
+        is told of each part done.
         """
         return nullcontext(lambda done: None)
 

@@ -20,7 +20,7 @@ from tinygrad_llm.training.objectives import Loss
 from tinygrad_llm.training.optimizer import AdamW, clip_scale
 from tinygrad_llm.training.schedules import ScheduleConfig, learning_rate
 
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[np.ndarray, ...]  # what the objective takes: inputs, and targets last
 
 
 @dataclass(frozen=True)
