@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run import Run
 from tinygrad_llm.recipes.tuning import Base, open_base
+from tinygrad_llm.training import checkpoint
 
 ADAPTER = "adapter"
 T = TypeVar("T")
@@ -73,6 +75,14 @@ class Adapting(Run):
         )
         save_generation_config(self.folder, config)
         return model.eval()
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a file of what the base gave belongs to this run: it does once there is a checkpoint.
+
+    Before that, it may be left from a try with another base or other data.
+    """
+    return path.exists() and (path.parent / checkpoint.FILE).exists()
 
 
 def short_enough(

@@ -30,7 +30,7 @@ from tinygrad_llm.finetuning.instructions import (
 )
 from tinygrad_llm.finetuning.lora import LoRAConfig
 from tinygrad_llm.finetuning.scoring import AnswerScore
-from tinygrad_llm.recipes.adapting import Adapting, open_decoder, short_enough
+from tinygrad_llm.recipes.adapting import Adapting, is_kept, open_decoder, short_enough
 from tinygrad_llm.recipes.answers import answer, write_answers
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run_folder import open_folder
@@ -187,7 +187,7 @@ def _before(
 ) -> tuple[float, list[str]]:
     """The held-out loss and the test answers of the base, which a run computes once."""
     path = run.folder / BEFORE
-    if not path.exists():
+    if not is_kept(path):
         score = run.evaluate()
         reporter.note(f"before training: held-out {score}")
         answers = _answers(run, records, most, reporter)
