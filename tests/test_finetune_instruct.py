@@ -54,7 +54,7 @@ def settings(base, tmp_path):
 def test_it_learns_and_leaves_a_folder(settings, base, tmp_path, rank):
     settings = settings.updated({"epochs": 8, "rank": rank, "lr": 3e-2})
     result = finetune_instruct(settings, tmp_path / "run")
-    assert result.end < result.start / 2
+    assert result.end < (result.start - 0.5 if rank else result.start / 4)
     assert result.before.exact_match == 0
     if rank == 0:
         assert result.after == AnswerScore(1.0, 1.0)

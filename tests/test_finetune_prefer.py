@@ -91,5 +91,7 @@ def test_the_command(settings, tmp_path, capsys):
     (tmp_path / "data.json").write_text(json.dumps([{"instruction": "a", "chosen": "b"}]))
     assert main([*command[:5], "--out", str(tmp_path / "other")]) == 2
     assert "entry 1 has no 'rejected'" in capsys.readouterr().err
+    assert main([*command, "--set", "dropout=0.1"]) == 2
+    assert "dropout 0.1: preferences are learned without" in capsys.readouterr().err
     assert main([*command[:5], "--out", str(tmp_path / "third"), "--beta", "0"]) == 2
     assert "beta 0.0 is not in" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print(*recipe.shown_examples(settings, SHOWN), sep="\n\n")
         return 0
     apply_threads(args)
-    reporter = TerminalReporter()
+    reporter = TerminalReporter("answer tokens")
     result = recipe.finetune_instruct(settings, args.out, resume=args.resume, reporter=reporter)
     if result.signal is not None:
         reporter.note("stopped; the same command with --resume goes on from here")

@@ -63,12 +63,16 @@ def dpo_loss(policy: Tensor, reference: np.ndarray, beta: float) -> Tensor:
 
 
 def preference_loss(beta: float) -> Callable[..., Loss]:
-    """The objective of batches (inputs, reference, targets); what counts is pairs."""
+    """The objective of batches (inputs, reference, targets); what counts is pairs.
+
+    Dropout is off: with it the policy would differ from the reference by chance, and the loss would
+    not start at log 2.
+    """
 
     def objective(
         model: Module, inputs: np.ndarray, reference: np.ndarray, targets: np.ndarray
     ) -> Loss:
-        policy = log_probabilities(model, inputs, targets)
+        policy = log_probabilities(model.eval(), inputs, targets)
         return Loss(dpo_loss(policy, reference, beta), len(targets))
 
     return objective

@@ -76,6 +76,14 @@ class PreferSettings(Groups):
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     adamw: AdamWConfig = field(default_factory=lambda: AdamWConfig(weight_decay=0.0))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora.dropout:
+            raise InputError(
+                f"dropout {self.lora.dropout}: preferences are learned without dropout, or the "
+                "model would differ from its reference by chance; leave it out"
+            )
+
 
 class Part(NamedTuple):
     """Pairs in the order of their lengths, and what the reference thinks of them (P, 2)."""
