@@ -11,7 +11,7 @@ from tinygrad_llm.recipes.answers import answer, write_answers
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.text import ByteTokenizer
 
-RECORDS = [{"instruction": "x" * n, "input": "", "output": "y"} for n in (3, 17, 1, 8) * 6]
+RECORDS = [{"instruction": "x" * n, "input": "", "output": "y"} for n in (3, 17, 1, 8) * 9]
 
 
 def test_a_batch_answers_as_each_prompt_alone():

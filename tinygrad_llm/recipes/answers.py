@@ -20,7 +20,7 @@ from tinygrad_llm.nn import Module
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.text import Tokenizer
 
-BATCH = 16  # prompts that are answered together, of like lengths
+BATCH = 32  # prompts that are answered together, of like lengths
 
 
 def answer(
