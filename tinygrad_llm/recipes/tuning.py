@@ -104,7 +104,7 @@ def course(config: TuningConfig, batches: Epochs) -> Course:
     return Course(
         LoopConfig(steps, config.batch_size, config.accumulation, config.clip),
         ScheduleConfig(config.lr, 0.0, int(config.warmup_share * steps)),
-        Plan(every, every, config.patience),
+        Plan(every, every, patience=config.patience),
     )
 
 
