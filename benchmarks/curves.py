@@ -2,25 +2,34 @@
 the arithmetic alone would say; as rows and as PNG files.
 
 Run: python -m benchmarks.curves [--json] [--only context] [--out FOLDER] [--quick]
+
+All points of a curve, ours beside PyTorch's, run in turns, so that a machine that drifts bends none
+of them; they are in memory together, 9 GB for the contexts.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import machine
 from benchmarks.peers import OURS, installed
-from benchmarks.training import contest
+from benchmarks.training import start
+from benchmarks.turns import compare, take_turns
 from benchmarks.workloads import Workload
 from tinygrad_llm.models.gpt import GPTConfig
-from tinygrad_llm.recipes.forecast import flops_per_token
 
 FOLDER = Path(__file__).parent / "results"
 TOKENS = 4096  # in a step of the curve over contexts
+# Products for each score of causal attention: Q K^T and P V forward, then dV, dP, dQ and dK; and a
+# seventh that makes the scores again, as every attention without a T x T array has to. Dao 2023,
+# FlashAttention-2, arXiv 2307.08691, section 4.1, counts that one too: backward is 2.5 x forward.
+PRODUCTS = (6, 7)
 
 
 class Curve(NamedTuple):
@@ -65,38 +74,85 @@ def curves(quick: bool = False) -> dict[str, Curve]:
     }
 
 
-def measure(only=None, *, quick=False, turns=5, seconds=1.0) -> Iterator[dict]:
-    """A row for each point and contender: microseconds and operations of a token."""
-    peers = [name for name in ("pytorch",) if name in installed()]
-    for name, curve in curves(quick).items():
-        if only and name not in only:
-            continue
-        for x, (work, threads) in curve.points.items():
-            for row in contest(work, f"{name} {x}", peers, turns, seconds, threads):
-                yield {
-                    "curve": name,
-                    "label": curve.label,
-                    "x": x,
-                    "peer": row["peer"],
-                    "us_per_token": 1e6 / row["tokens_per_s"],
-                    "flops_per_token": flops_per_token(work.model),
-                    "peak_rss_mb": row["peak_rss_mb"],
-                }
+def arithmetic(model: GPTConfig, products: int) -> int:
+    """Operations of a training step for one token of a full context.
 
-
-def growth(rows: list[dict], curve: str) -> tuple[float, float]:
-    """How often our cost per token at the last point is that of the first, and how often the
-    arithmetic's.
+    6 for every parameter of a matrix that multiplies (Kaplan et al. 2020, arXiv 2001.08361, section
+    2.1; positions are only looked up), and 2 x width for each of the `products` and each of the
+    (T + 1) / 2 scores that the causal mask leaves a token, in every layer.
     """
-    ours = [row for row in rows if row["curve"] == curve and row["peer"] == OURS]
-    first, last = ours[0], ours[-1]
-    return tuple(last[key] / first[key] for key in ("us_per_token", "flops_per_token"))
+    parameters = 12 * model.n_layer * model.n_embd**2 + model.vocab_size * model.n_embd
+    return 6 * parameters + products * model.n_layer * model.n_embd * (model.n_positions + 1)
+
+
+def measure(only=None, *, quick=False, turns=5, seconds=1.0) -> Iterator[dict]:
+    """For each curve a row for each point and contender, microseconds and operations of a token;
+    then one with the growth from the first point to the last.
+    """
+    for name, curve in curves(quick).items():
+        if not only or name in only:
+            yield from _measure(name, curve, turns, seconds)
+
+
+def _measure(name: str, curve: Curve, turns: int, seconds: float) -> Iterator[dict]:
+    peers = [peer for peer in ("pytorch",) if peer in installed()]
+    with contextlib.ExitStack() as stack:
+        runners = {
+            (x, peer): runner
+            for x, (work, threads) in curve.points.items()
+            for peer, runner in start(stack, work, f"{name} {x}", peers, seconds, threads).items()
+        }
+        times = take_turns({place: runner.phase for place, runner in runners.items()}, turns)
+        peaks = {place: runner.peak() for place, runner in runners.items()}
+    rows = []
+    for (x, peer), taken in times.items():
+        work, _ = curve.points[x]
+        rows.append(
+            {
+                "curve": name,
+                "label": curve.label,
+                "x": x,
+                "peer": peer,
+                "us_per_token": 1e6 * statistics.median(taken) / work.tokens,
+                **{f"flops_{count}": arithmetic(work.model, count) for count in PRODUCTS},
+                "peak_rss_mb": peaks[x, peer],
+                "us_by_turn": [1e6 * seconds / work.tokens for seconds in taken],
+            }
+        )
+    yield from rows
+    yield growth(rows)
+
+
+def growth(rows: list[dict]) -> dict:
+    """How often the cost at the last point of a curve is that of the first: each contender's, turn
+    by turn, the arithmetic's by either count, and ours over the arithmetic's.
+    """
+    of_peer: dict[str, list[dict]] = {}
+    for row in rows:
+        of_peer.setdefault(row["peer"], []).append(row)
+    times, spread = {}, {}
+    for peer, points in of_peer.items():
+        ratio = compare(points[-1]["us_by_turn"], points[0]["us_by_turn"])
+        times[peer], spread[peer] = ratio.median, [ratio.low, ratio.high]
+    first, last = rows[0], rows[-1]
+    counts = {str(n): last[f"flops_{n}"] / first[f"flops_{n}"] for n in PRODUCTS}
+    return {
+        "curve": first["curve"],
+        "from": first["x"],
+        "to": last["x"],
+        "turns": len(first["us_by_turn"]),
+        "growth": times,
+        "spread": spread,
+        "arithmetic": counts,
+        "ours_over_arithmetic": {n: times[OURS] / count for n, count in counts.items()},
+    }
 
 
 def draw(rows: list[dict], folder: Path) -> list[Path]:
     """One PNG file for each curve; needs matplotlib, which the extra `plot` installs."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [_draw(name, rows, folder) for name in dict.fromkeys(row["curve"] for row in rows)]
+    points = [row for row in rows if "x" in row]
+    return [_draw(name, points, folder) for name in dict.fromkeys(row["curve"] for row in points)]
 
 
 def _draw(name: str, rows: list[dict], folder: Path) -> Path:
@@ -108,7 +164,11 @@ def _draw(name: str, rows: list[dict], folder: Path) -> Path:
     for peer in dict.fromkeys(row["peer"] for row in rows):
         points = [(row["x"], row["us_per_token"]) for row in rows if row["peer"] == peer]
         axes.plot(*zip(*points, strict=True), marker="o", label=peer)
-    axes.plot(*zip(*_ideal(name, rows), strict=True), "--", color="grey", label=IDEALS[name])
+    for products, style in zip(PRODUCTS, (":", "--"), strict=True):
+        points, label = _ideal(name, rows, products), IDEALS[name].format(products)
+        axes.plot(*zip(*points, strict=True), style, color="grey", label=label)
+        if name == "threads":  # the arithmetic is the same at all of its points
+            break
     xs = sorted({row["x"] for row in rows})
     axes.set(xscale="log", yscale="log", xlabel=rows[0]["label"], ylabel="microseconds a token")
     axes.set_xticks(xs, [f"{x:,}" for x in xs], minor=False)
@@ -121,27 +181,47 @@ def _draw(name: str, rows: list[dict], folder: Path) -> Path:
 
 
 IDEALS = {
-    **dict.fromkeys(("context", "batch", "width"), "ours, grown as the arithmetic grows"),
+    **dict.fromkeys(
+        ("context", "batch", "width"), "ours, grown as the arithmetic, {} products a score"
+    ),
     "threads": "ours, if every thread brought its whole speed",
 }
 
 
-def _ideal(name: str, rows: list[dict]) -> list[tuple[int, float]]:
+def _ideal(name: str, rows: list[dict], products: int) -> list[tuple[int, float]]:
     """Our first point, carried on."""
-    ours = [row for row in rows if row["peer"] == OURS]
-    unit = ours[0]["us_per_token"] / ours[0]["flops_per_token"]
+    ours, flops = [row for row in rows if row["peer"] == OURS], f"flops_{products}"
+    unit = ours[0]["us_per_token"] / ours[0][flops]
     return [
-        (row["x"], unit * row["flops_per_token"] / (row["x"] if name == "threads" else 1))
-        for row in ours
+        (row["x"], unit * row[flops] / (row["x"] if name == "threads" else 1)) for row in ours
     ]
 
 
 def line(row: dict) -> str:
     """A row for people."""
+    if "growth" in row:
+        return growth_line(row)
+    flops = " or ".join(f"{row[f'flops_{count}'] / 1e6:.2f}" for count in PRODUCTS)
     return (
         f"{row['curve']:<8} {row['x']:>5}  {row['peer']:<14} "
-        f"{row['us_per_token']:8.2f} us/token {row['flops_per_token'] / 1e6:8.2f} MFLOP/token "
-        f"{row['peak_rss_mb']:7,.0f} MB"
+        f"{row['us_per_token']:8.2f} us/token {flops:>16} MFLOP/token {row['peak_rss_mb']:7,.0f} MB"
+    )
+
+
+def growth_line(row: dict) -> str:
+    """The growth of a curve as a sentence."""
+    shares = ", ".join(
+        f"{peer}'s {times:.2f} times ({row['spread'][peer][0]:.2f}-{row['spread'][peer][1]:.2f})"
+        for peer, times in row["growth"].items()
+    )
+    counts, ratios = (
+        " or ".join(f"{x:.2f}" for x in row[key].values())
+        for key in ("arithmetic", "ours_over_arithmetic")
+    )
+    return (
+        f"From {row['curve']} {row['from']:,} to {row['to']:,} the cost of a token grows: {shares} "
+        f"over {row['turns']} turns; the arithmetic's {counts} times, by 6 products a score of "
+        f"attention or by 7, the scores made again. Ours over the arithmetic: {ratios}."
     )
 
 

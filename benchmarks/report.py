@@ -1,6 +1,8 @@
-"""Measure everything and write RESULTS.md; what is not measured this time is taken from last time.
+"""Measure everything and write RESULTS.md, section by section. What is not measured this time
+stands as it was measured before, each section beside its own machine, versions and date.
 
 Run: python -m benchmarks.report [--only training matmul] [--quick]      (all of it: about an hour)
+     python -m benchmarks.report --resume      (what a report that was killed did not come to)
 """
 
 from __future__ import annotations
@@ -13,49 +15,28 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import attention, curves, machine, matmul, tables, tokenizers, training
+from benchmarks import attention, curves, machine, matmul, startup, tables, tokenizers, training
 from benchmarks.peer import ROOT
-from benchmarks.peers import OURS
-from benchmarks.workloads import WORKLOADS
-from tinygrad_llm.recipes.forecast import num_parameters
-from tinygrad_llm.recipes.limits import measure_limits
+from tinygrad_llm.files import write_atomic
 
 OUT = Path(__file__).parent
+UNFINISHED = "unfinished.json"  # in results/: the names of the sections still to measure
 COMMANDS = {
     "training": "python -m benchmarks.training --workloads char-cpu baby gpt2-124M baby-1024",
     "matmul": "python -m benchmarks.matmul",
     "attention": "python -m benchmarks.attention",
     "curves": "python -m benchmarks.curves",
     "tokenizers": "python -m benchmarks.tokenizers",
+    "startup": "python -m benchmarks.startup",
     "ops": "pytest benchmarks",
 }
 
 
 def measure_training(quick: bool) -> Iterator[dict]:
-    """The rows of benchmarks.training, and for each workload the floor: 6 operations a parameter
-    and token at the speed of this machine's best product.
-    """
-    limits = measure_limits()
     options = {"turns": 1, "seconds": 0.05} if quick else {}
     peers = training.chosen_peers(["pytorch"] if quick else None)
-    names = ["tiny"] if quick else [*training.DEFAULT_WORKLOADS, "baby-1024"]
-    for name in names:
-        rows = list(training.measure(name, peers, **options))
-        yield from rows
-        yield floor(name, next(row for row in rows if row["peer"] == OURS), limits.gflops)
-
-
-def floor(name: str, ours: dict, gflops: float) -> dict:
-    """The row of a contender that would do the arithmetic and nothing else."""
-    work = WORKLOADS[name]
-    seconds = 6 * num_parameters(work.model) * work.tokens / (gflops * 1e9)
-    return {
-        "workload": name,
-        "peer": tables.FLOOR,
-        "step_ms": 1e3 * seconds,
-        "tokens_per_s": work.tokens / seconds,
-        "ratio": 1e3 * seconds / ours["step_ms"],
-    }
+    for name in ["tiny"] if quick else [*training.DEFAULT_WORKLOADS, "baby-1024"]:
+        yield from training.measure(name, peers, **options)
 
 
 def measure_attention(quick: bool) -> Iterator[dict]:
@@ -78,8 +59,12 @@ def measure_tokenizers(quick: bool) -> Iterable[dict]:
     return tokenizers.measure_all(quick=quick)
 
 
+def measure_startup(quick: bool) -> Iterable[dict]:
+    return startup.measure(tries=1, commands=["bench"]) if quick else startup.measure()
+
+
 def measure_ops(quick: bool) -> Iterator[dict]:
-    """Medians from pytest-benchmark: microseconds by NumPy, and by the kernel if there is one."""
+    """Medians from pytest-benchmark: microseconds of each version of an operation."""
     some = ["-k", "gelu or add"] if quick else []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ops.json"
@@ -99,25 +84,37 @@ MEASURE: dict[str, Callable[[bool], Iterable[dict]]] = {
     "attention": measure_attention,
     "curves": measure_curves,
     "tokenizers": measure_tokenizers,
+    "startup": measure_startup,
     "ops": measure_ops,
 }
 
 
 def write(names: Iterable[str], out: Path, quick: bool) -> Path:
-    """Measure the named sections, keep their rows in out/results, and write out/RESULTS.md."""
-    results = out / "results"
+    """Measure the named sections; each is kept in out/results and stands in out/RESULTS.md as soon
+    as it is measured, with the machine that measured it. What is still to do is kept too.
+    """
+    results, todo = out / "results", list(names)
     results.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        print(f"measuring {name} ...", file=sys.stderr)
+    path = out / "RESULTS.md"
+    while todo:
+        write_atomic(results / UNFINISHED, json.dumps(todo))
+        print(f"measuring {todo[0]} ...", file=sys.stderr)
         section = {
             "machine": machine.describe(),
             "quick": quick,
-            "rows": list(MEASURE[name](quick)),
+            "rows": list(MEASURE[todo[0]](quick)),
         }
-        (results / f"{name}.json").write_text(json.dumps(section, indent=1) + "\n")
-    path = out / "RESULTS.md"
-    path.write_text(render(results))
+        write_atomic(results / f"{todo.pop(0)}.json", json.dumps(section, indent=1) + "\n")
+        write_atomic(path, render(results))
+    (results / UNFINISHED).unlink(missing_ok=True)
     return path
+
+
+def missing(results: Path) -> list[str]:
+    """The sections that the last report did not come to, and those that were never measured."""
+    unfinished = results / UNFINISHED
+    todo = json.loads(unfinished.read_text()) if unfinished.exists() else []
+    return [name for name in MEASURE if name in todo or not (results / f"{name}.json").exists()]
 
 
 def render(results: Path) -> str:
@@ -145,10 +142,14 @@ def render(results: Path) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=MEASURE, default=list(MEASURE), metavar="NAME")
+    parser.add_argument(
+        "--resume", action="store_true", help="measure only what a report left unfinished"
+    )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see it work")
     args = parser.parse_args(argv)
-    print(write(args.only, args.out, args.quick))
+    names = missing(args.out / "results") if args.resume else list(MEASURE)
+    print(write([name for name in names if name in args.only], args.out, args.quick))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from benchmarks.curves import growth
+from benchmarks.curves import growth_line
+from benchmarks.matmul import line as matmul_line
 from benchmarks.peers import OURS
-
-FLOOR = "floor"  # the row of a workload that tells what the arithmetic alone would take
 
 
 def table(heads: str, rows: Iterable[Iterable[object]]) -> str:
@@ -18,46 +17,48 @@ def table(heads: str, rows: Iterable[Iterable[object]]) -> str:
 
 
 def matmul(rows: list[dict]) -> str:
+    """A line for each product, with two columns for each peer."""
+    peers = list(dict.fromkeys(row["peer"] for row in rows))
+    products: dict[tuple, dict[str, dict]] = {}
+    for row in rows:
+        if "form" in row:
+            shape = row["m"], row["k"], row["n"]
+            products.setdefault((row["threads"], shape, row["form"]), {})[row["peer"]] = row
     body = (
-        (
-            row["threads"],
-            f"({row['m']}, {row['k']}, {row['n']})",
-            row["form"],
-            f"{row['gflops']:.1f}",
-            f"{row['numpy_gflops']:.1f}",
-            f"{row['ratio']:.2f}",
-            _spread(row),
-        )
-        for row in rows
-        if "form" in row
+        (*key, f"{found[peers[0]]['gflops']:.1f}", *(c for p in peers for c in _beside(found[p])))
+        for key, found in products.items()
     )
-    summary = "\n".join(
-        f"- {row['threads']} threads: geometric mean {row['geometric_mean']:.3f}, "
-        f"minimum {row['minimum']:.3f}"
-        for row in rows
-        if "minimum" in row
+    summary = "\n".join(f"- {matmul_line(row)}" for row in rows if "minimum" in row)
+    heads = "threads | (M, K, N) | form | ours, GFLOP/s"
+    return f"{summary}\n\n" + table(
+        " | ".join([heads, *(f"{peer} | ours over {peer}" for peer in peers)]), body
     )
-    heads = "threads | (M, K, N) | form | ours, GFLOP/s | NumPy's OpenBLAS | ratio | range"
-    return f"{summary}\n\n{table(heads, body)}"
+
+
+def _beside(row: dict) -> tuple[str, str]:
+    return f"{row['peer_gflops']:.1f}", f"{row['ratio']:.2f} ({_spread(row)})"
 
 
 def training(rows: list[dict]) -> str:
     own = {row["workload"]: row["peak_rss_mb"] for row in rows if row["peer"] == OURS}
 
     def cells(row: dict) -> Iterable[object]:
-        yield from (row["workload"], row["peer"], f"{row['step_ms']:,.1f}")
-        if row["peer"] == FLOOR:
-            yield from (f"{row['tokens_per_s']:,.0f}", "", f"{row['ratio']:.2f}", "", "", "")
-            return
-        yield from (f"{row['tokens_per_s']:,.0f}", f"{row['peak_rss_mb']:,.0f}")
-        yield from (f"{row['ratio']:.2f}", _spread(row))
+        yield row["workload"]
+        yield row["peer"] + " (**ahead of us**)" * (row["ratio"] < 1)
+        yield from (f"{row['step_ms']:,.1f}", f"{row['tokens_per_s']:,.0f}", f"{row['floor']:.2f}")
+        yield from (f"{row['ratio']:.2f}", _spread(row), f"{row['peak_rss_mb']:,.0f}")
         yield from (f"{own[row['workload']] / row['peak_rss_mb']:.2f}", f"{row['warm_up_s']:.1f}")
 
+    ahead = [f"{row['peer']} on {row['workload']}" for row in rows if row["ratio"] < 1]
     heads = (
-        "workload | contender | ms a step | tokens/s | peak MB | our speed over its | range | "
-        "our memory over its | first 3 steps, s"
+        "workload | contender | ms a step | tokens/s | floor | our speed over its | range | "
+        "peak MB | our memory over its | first 3 steps, s"
     )
-    return table(heads, map(cells, rows))
+    return (
+        f"Ahead of us: {', '.join(ahead) or 'nobody'}. Floor: the share of a step that 6 "
+        "operations a parameter and token take at the speed of the machine's best product. Best of "
+        f"PyTorch: in each turn the fastest of its ways.\n\n{table(heads, map(cells, rows))}"
+    )
 
 
 def attention(rows: list[dict]) -> str:
@@ -83,28 +84,36 @@ def attention(rows: list[dict]) -> str:
 
 
 def curves(rows: list[dict]) -> str:
-    parts = []
-    for name in dict.fromkeys(row["curve"] for row in rows):
-        ours, arithmetic = growth(rows, name)
-        first, last = ([row["x"] for row in rows if row["curve"] == name][i] for i in (0, -1))
-        parts.append(
-            f"![cost of a token over {name}](results/{name}.png)\n\n"
-            f"From {name} {first:,} to {last:,} our token costs {ours:.2f} times as much; its "
-            f"arithmetic grows {arithmetic:.2f} times."
-        )
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        f"![cost of a token over {row['curve']}](results/{row['curve']}.png)\n\n{growth_line(row)}"
+        for row in rows
+        if "growth" in row
+    )
 
 
 def ops(rows: list[dict]) -> str:
-    heads = "operation | NumPy, us | kernel, us | NumPy's time over the kernel's"
+    def cells(row: dict) -> Iterable[str]:
+        yield row["op"]
+        for version in ("numpy", "kernel", "pytorch"):
+            yield f"{row[version]:,.0f}" if version in row else ""
+        ours = row.get("kernel", row["numpy"])  # what runs by default
+        yield f"{row['numpy'] / row['kernel']:.1f}" if "kernel" in row else ""
+        yield f"{row['pytorch'] / ours:.1f}" if "pytorch" in row else ""
+
+    heads = "operation | NumPy, us | kernel, us | PyTorch, us | NumPy's over the kernel's"
+    return table(f"{heads} | PyTorch's over ours", map(cells, rows))
+
+
+def startup(rows: list[dict]) -> str:
+    heads = "command | kernel cache | first message, s | first training step, s"
     return table(
         heads,
         (
             (
-                row["op"],
-                f"{row['numpy']:,.0f}",
-                f"{row['kernel']:,.0f}" if "kernel" in row else "",
-                f"{row['numpy'] / row['kernel']:.1f}" if "kernel" in row else "",
+                row["command"],
+                {"cold": "empty", "warm": "filled"}[row["cache"]],
+                f"{row['message_s']:.2f}",
+                f"{row['step_s']:.2f}" if "step_s" in row else "",
             )
             for row in rows
         ),
@@ -139,5 +148,6 @@ RENDER: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "attention": ("Causal attention alone", attention),
     "curves": ("Cost of a token", curves),
     "tokenizers": ("Byte-pair encoding", tokenizers),
+    "startup": ("From the command to its first message and step", startup),
     "ops": ("Every operation, forward and backward", ops),
 }

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
+
+from tqdm import tqdm
 
 from tinygrad_llm.recipes.bench import PAUSE
 
@@ -20,14 +22,19 @@ class Ratio(NamedTuple):
     high: float
 
 
-def take_turns(contenders: dict[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
-    """Run every contender `turns` times; each call returns the seconds of one unit of work."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(turns):
-        order = list(contenders) if turn % 2 == 0 else list(contenders)[::-1]
-        for name in order:
-            time.sleep(PAUSE)
-            seconds[name].append(contenders[name]())
+def take_turns(contenders: dict[Hashable, Callable[[], float]], turns: int) -> dict:
+    """Run every contender `turns` times; each call returns the seconds of one unit of work.
+
+    The order of a turn is the last one's reversed.
+    """
+    seconds: dict[Hashable, list[float]] = {name: [] for name in contenders}
+    total = turns * len(contenders)
+    with tqdm(total=total, desc="turns", delay=2, leave=False, disable=None) as bar:
+        for turn in range(turns):
+            for name in list(contenders)[:: -1 if turn % 2 else 1]:
+                time.sleep(PAUSE)
+                seconds[name].append(contenders[name]())
+                bar.update()
     return seconds
 
 

@@ -135,6 +135,7 @@ BAD = [
     bad("cross_entropy", (2, 3), says=("float64",), targets=np.array([0.0, 1.0])),
     bad("cross_entropy", (2, 3), says=("2 targets", "-100"), targets=np.array([-100, -100])),
     bad("cross_entropy", (2, 3), says=("'max'",), targets=np.array([0, 1]), reduction="max"),
+    bad("cross_entropy", (2, 3), says=("1.5",), targets=np.array([0, 1]), label_smoothing=1.5),
     bad("linear_cross_entropy", (2, 3), (5, 4), says=("(2, 3)", "(5, 4)"), targets=np.array([0])),
     bad("linear_cross_entropy", (2, 3), (5, 3), says=("id 5", "5 rows"), targets=np.array([0, 5])),
     bad("mse_loss", (2, 3), (3,), says=("(2, 3)", "(3,)")),

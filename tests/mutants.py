@@ -121,6 +121,14 @@ MUTANTS = {
     "cross_entropy: not divided by n": spoil(
         "cross_entropy", 0, lambda g, x, dy: 3 * g, X, targets=IDS
     ),
+    "cross_entropy: labels not smoothed": spoil(
+        "cross_entropy",
+        0,
+        lambda g, x, dy: ops.TABLE["cross_entropy"](x[0], targets=IDS)[1](dy)[0],
+        X,
+        targets=IDS,
+        label_smoothing=0.2,
+    ),
     "mse_loss: factor 2 missing": spoil("mse_loss", 0, lambda g, x, dy: g / 2, X, Y),
     "attention: dk not scaled": spoil(
         "scaled_dot_product_attention", 1, lambda g, x, dy: 2 * g, HEADS, HEADS * 2, HEADS

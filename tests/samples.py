@@ -297,7 +297,8 @@ def cross_entropy(rng, shape):
     targets = rng.integers(size, size=shape)
     ignored = np.where(rng.random(shape) < 0.3, -100, targets)
     sums = {"reduction": "sum"} if (ignored == -100).all() or rng.integers(2) else {}
-    return sample(values(rng, (*shape, size)), targets=np.asarray(ignored), **sums)
+    smooth = {"label_smoothing": float(rng.random())} if rng.integers(2) else {}
+    return sample(values(rng, (*shape, size)), targets=np.asarray(ignored), **sums, **smooth)
 
 
 def linear_cross_entropy(rng, shape):

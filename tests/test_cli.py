@@ -315,7 +315,7 @@ def test_estimate(capsys):
 
 
 def test_every_command_has_help_with_an_example(capsys):
-    for name in [module.__name__.rpartition(".")[2].rstrip("_") for module in COMMANDS]:
+    for name in [m.__name__.rpartition(".")[2].rstrip("_").replace("_", "-") for m in COMMANDS]:
         with pytest.raises(SystemExit) as leaving:
             build_parser().parse_args([name, "--help"])
         assert leaving.value.code == 0 and f"example: tinygrad-llm {name}" in " ".join(

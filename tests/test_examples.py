@@ -2,6 +2,7 @@
 code.
 """
 
+import gzip
 import importlib.util
 import io
 import subprocess
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tinygrad_llm.recipes.reporter import Reporter
+
 ROOT = Path(__file__).parents[1] / "examples"
 FILES = sorted(ROOT.glob("[0-9]*.py"))
 
 
 def load(number):
-    path = next(ROOT.glob(f"{number:02d}_*.py"))
+    path = next(ROOT.glob(f"{number:0>2}_*.py"))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -94,3 +97,41 @@ def test_cost():
     code, out = run(9, "char-cpu")
     assert code in (0, 1)  # 1: the time was not as forecast, which a busy machine makes so
     assert "804,096 parameters" in out and "a step forecast" in out
+
+
+def test_reverse(capsys):
+    assert not load("11a").main(steps=3, width=16)
+    assert "held-out texts" in capsys.readouterr().out
+    assert load("11a").main(steps=3, width=16, mark=0.0)
+
+
+def test_number_words(capsys):
+    module = load("11b")
+    for number, english, german in (
+        (1, "one", "eins"),
+        (101, "one hundred one", "einhunderteins"),
+        (17_016, "seventeen thousand sixteen", "siebzehntausendsechzehn"),
+        (
+            21_321,
+            "twenty-one thousand three hundred twenty-one",
+            "einundzwanzigtausenddreihunderteinundzwanzig",
+        ),
+        (100_000, "one hundred thousand", "einhunderttausend"),
+    ):
+        assert (module.english(number), module.german(number)) == (english, german)
+    assert not module.main(count=60, held_out=4, steps=3)
+    assert "0.0% of 4 held-out numbers" in capsys.readouterr().out
+
+
+def test_multi30k(tmp_path, capsys):
+    pytest.importorskip("sacrebleu")
+    module = load("11c")
+    for name in (*module.PARTS.values(), "test_2016_flickr.en.gz", "test_2016_flickr.de.gz"):
+        text = "a man rides a bicycle .\na dog runs .\n" * 8
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 300}
+    sizes |= {"steps": 2, "max_position_embeddings": 32}
+    out, reporter = tmp_path / "run", Reporter()
+    assert not module.main(tmp_path, out, reporter=reporter, **sizes)
+    assert "5 beams: BLEU" in capsys.readouterr().out
+    assert module.main(tmp_path, out, reporter=reporter, mark=0.0, **sizes)

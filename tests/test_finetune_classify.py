@@ -1,6 +1,8 @@
 """The classification recipe: what it leaves behind, how it goes on, and what it refuses."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.classifier import load_classifier
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.recipes import finetune_classify as recipe
 from tinygrad_llm.recipes.classify import classify
 from tinygrad_llm.recipes.finetune_classify import ClassifySettings, finetune_classify
 from tinygrad_llm.recipes.reporter import Reporter
-from tinygrad_llm.text import ByteTokenizer, load_tokenizer
+from tinygrad_llm.text import ByteTokenizer, CharTokenizer, load_tokenizer
 from tinygrad_llm.training.journal import read_journal
 
 CONFIG = GPTConfig(256, 32, 2, 2, 16, dropout=0.1, initializer_range=0.1)
@@ -64,10 +67,10 @@ def test_it_learns_and_leaves_a_folder(settings, tmp_path):
     assert load_tokenizer(tmp_path / "run").fingerprint() == ByteTokenizer().fingerprint()
 
 
-@pytest.mark.parametrize("freeze", [0, 1, "all"])
+@pytest.mark.parametrize("changed", [{}, {"freeze": 1}, {"freeze": "all"}, {"rank": 2}])
 @pytest.mark.parametrize("killed_at", [3, 7, 11])
-def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, freeze, killed_at):
-    settings = settings.updated({"freeze": freeze})
+def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, changed, killed_at):
+    settings = settings.updated(changed)
     whole = finetune_classify(settings, tmp_path / "whole")
     with pytest.raises(Killed):
         finetune_classify(settings, tmp_path / "parts", reporter=KillAt(killed_at))
@@ -75,6 +78,21 @@ def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, freeze, killed_at)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     np.testing.assert_array_equal(parts.test.counts, whole.test.counts)
     assert parts.test.loss == whole.test.loss and parts.run.optimizer.steps == 14
+
+
+def test_a_signal_stops_saves_and_scores_nothing(settings, tmp_path):
+    class Stop(Reporter):
+        def stepped(self, report):
+            if report.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    result = finetune_classify(settings, tmp_path / "parts", reporter=Stop())
+    assert result.signal == signal.SIGTERM and result.test is None
+    assert result.run.optimizer.steps == 4 and not (tmp_path / "parts" / "result.json").exists()
+    load_classifier(tmp_path / "parts")
+    finetune_classify(settings, tmp_path / "parts", resume=True)
+    finetune_classify(settings, tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_frozen_weights_are_those_of_the_base(settings, base, tmp_path):
@@ -86,6 +104,23 @@ def test_frozen_weights_are_those_of_the_base(settings, base, tmp_path):
     for block, same in ((0, True), (1, False)):
         ours, theirs = (m.h[block].mlp.c_fc.weight.data for m in (model.trunk, fresh))
         assert np.array_equal(ours, theirs) == same
+
+
+def test_adapters_train_alone_and_are_in_the_folders_weights(settings, tmp_path):
+    result = finetune_classify(settings.updated({"rank": 4, "epochs": 4}), tmp_path / "run")
+    assert result.test.accuracy > 0.9
+    names = {n for n, p in result.run.model.named_parameters() if p.requires_grad}
+    assert names == {"score.weight"} | {
+        f"trunk.h.{i}.attn.in_proj.adapters.0.lora_{ab}" for i in range(2) for ab in "AB"
+    }
+    model, _ = load_classifier(tmp_path / "run")
+    fresh = GPT(CONFIG, rng=np.random.default_rng(0))
+    changed = [
+        name
+        for name, array in fresh.state_dict().items()
+        if not np.array_equal(array, model.state_dict()[f"trunk.{name}"])
+    ]
+    assert changed == ["h.0.attn.in_proj.weight", "h.1.attn.in_proj.weight"]
 
 
 def test_seeds_scratch_and_weights_make_other_runs(settings, tmp_path):
@@ -113,7 +148,7 @@ def test_patience_is_kept_over_evaluations(settings, tmp_path):
     assert result.run.optimizer.steps == 21 and result.run.progress.best_step == 7
 
 
-def test_refusals(settings, base, tmp_path):
+def test_refusals(settings, base, tmp_path, monkeypatch):
     def refused(message, **changed):
         with pytest.raises(InputError, match=message):
             finetune_classify(settings.updated(changed), tmp_path / "run")
@@ -123,6 +158,11 @@ def test_refusals(settings, base, tmp_path):
     refused("neither a Hugging Face folder", base="nowhere")
     refused("no column 'x'", text_column="x")
     refused("a GPT is not pooled by 'cls'", pooling="cls")
+    monkeypatch.setattr(recipe, "physical_memory", lambda: 50_000)
+    refused("takes 0 MB, and this machine has 0; take fewer texts", freeze=1)
+    CharTokenizer.train(["".join(map(chr, range(100, 501)))]).save(base)
+    refused("the tokenizer has 401 tokens, but the model knows 256")
+    ByteTokenizer().save(base)
     with pytest.raises(InputError, match="unknown balance 'samples'; did you mean 'sample'"):
         settings.updated({"balance": "samples"})
     with pytest.raises(InputError, match="freeze is 'some'; give a number of blocks, or all"):

@@ -34,6 +34,7 @@ def compiled():
 @pytest.fixture(autouse=True)
 def untold():
     compiling._tell_nothing_is_kept.cache_clear()
+    compiling._tell_kept_elsewhere.cache_clear()
 
 
 @pytest.fixture
@@ -76,6 +77,16 @@ def test_no_folder_that_can_be_written(monkeypatch):
     monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", deny)
     with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR"):
         assert compiled()(21) == 42
+
+
+def test_another_folder_than_the_named_one_is_told_once(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file" / "cache"))
+    other = str(tmp_path / "other")
+    monkeypatch.setattr(caching.InTreeCacheLocator, "get_cache_path", lambda self: other)
+    with pytest.warns(RuntimeWarning, match="file/cache cannot be .* kept in .*other") as told:
+        assert compiled()(21) == compiled()(21) == 42
+    assert len(told) == 1 and len(list(Path(other).glob("*.nb?"))) == 2
 
 
 def test_a_full_disk(tmp_path, monkeypatch):

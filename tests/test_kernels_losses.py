@@ -22,12 +22,14 @@ def ids(shape, size, seed=3):
     return np.random.default_rng(seed).integers(0, size, shape)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(
     "shape", [(5,), (1, 1), (3, 7), (2, 3, 65), (300, 100), (8, 5003)], ids=str
 )
-def test_equals_reference(shape, reduction):
-    settings = {"targets": np.asarray(ids(shape[:-1], shape[-1])), "reduction": reduction}
+def test_equals_reference(shape, reduction, smoothing):
+    targets = np.asarray(ids(shape[:-1], shape[-1]))
+    settings = {"targets": targets, "reduction": reduction, "label_smoothing": smoothing}
     assert_equals_reference(ops.cross_entropy, [normal(shape, 1, 4)], 3 * ONE, settings)
 
 
@@ -48,12 +50,12 @@ def test_no_row_counts():
 
 
 @pytest.mark.parametrize("block", [1 << 24, 700, 1])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_last_layer_and_loss_in_blocks_of_rows(monkeypatch, block, reduction):
+@pytest.mark.parametrize("reduction, smoothing", [("mean", 0.0), ("sum", 0.0), ("sum", 0.1)])
+def test_last_layer_and_loss_in_blocks_of_rows(monkeypatch, block, reduction, smoothing):
     monkeypatch.setattr(kernels, "LOGITS", block)
     targets = ids((5, 8), 67)
     targets[1, 2:5] = -100
-    settings = {"targets": targets, "reduction": reduction}
+    settings = {"targets": targets, "reduction": reduction, "label_smoothing": smoothing}
     arrays = [normal((5, 8, 20), 1), normal((67, 20), 2)]
     assert_equals_reference(ops.linear_cross_entropy, arrays, 3 * ONE, settings)
     assert_deterministic(ops.linear_cross_entropy, arrays, ONE, settings)

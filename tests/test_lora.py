@@ -12,6 +12,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.lora import (
     TARGETS,
     add_lora,
+    folded,
     lora_layers,
     merge,
     num_trained,
@@ -60,6 +61,18 @@ def outputs(model):
 @pytest.fixture(params=FAMILIES)
 def kind(request):
     return request.param
+
+
+def test_folded_is_plain_for_a_while_and_leaves_every_bit(kind):
+    model = adapted(kind)
+    wanted, before = outputs(model), {n: a.copy() for n, a in model.state_dict().items()}
+    with folded(model):
+        assert not any(lora_layers(model))
+        np.testing.assert_allclose(outputs(model), wanted, rtol=1e-4, atol=1e-5)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    np.testing.assert_array_equal(outputs(model), wanted)
 
 
 @pytest.mark.parametrize("everywhere", [False, True])

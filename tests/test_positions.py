@@ -1,9 +1,10 @@
 """Rotary positions: a case by hand, and that products depend on distances alone."""
 
 import numpy as np
+import pytest
 
 from tinygrad_llm import functional as F
-from tinygrad_llm.nn.positions import rotation
+from tinygrad_llm.nn.positions import rotation, sinusoids
 from tinygrad_llm.tensor import Tensor
 
 
@@ -43,3 +44,13 @@ def test_the_gradient_is_turned_back():
     y = rotation(0, 6, 6, 10.0)(x)
     F.sum(y * y).backward()
     np.testing.assert_allclose(x.grad, 2 * x.data, atol=1e-6)
+
+
+def test_waves_are_the_papers_in_another_order():
+    """Place 3 of width 6: pair i has the angle 3 / 10000^(i / 3)."""
+    rows = sinusoids(5, 6)
+    angles = 3 / 10000 ** (np.arange(3) / 3)
+    np.testing.assert_allclose(rows[3], [*np.sin(angles), *np.cos(angles)], rtol=1e-6)
+    assert rows.dtype == np.float32 and sinusoids(2, 5).shape == (2, 5)
+    with pytest.raises(ValueError):
+        rows[0] = 1

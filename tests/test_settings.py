@@ -4,14 +4,20 @@ import pytest
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.recipes.settings import LEAST, Settings, preset
+from tinygrad_llm.recipes.translation_settings import TranslationSettings
 
 
 @pytest.mark.parametrize("name", LEAST)
 def test_a_value_below_the_least_is_refused_and_the_least_is_not(name):
     least = LEAST[name]
     with pytest.raises(InputError, match=f"{name} is -?[0-9.]+; it must be a number from {least}"):
-        preset("default").updated({name: least - 1})
-    assert Settings().updated({name: least}).flat()[name] == least
+        settings_with(name).updated({name: least - 1})
+    assert settings_with(name).updated({name: least}).flat()[name] == least
+
+
+def settings_with(name):
+    """Those of pretraining, or of translation, whichever have this name."""
+    return next(s for s in (preset("default"), TranslationSettings()) if name in s.flat())
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])

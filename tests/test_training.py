@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygrad_llm.errors import NonFiniteLoss
+from tinygrad_llm.errors import InputError, NonFiniteLoss
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.training.evaluation import evaluate
@@ -36,6 +36,16 @@ def test_schedule_by_hand():
     rates = [learning_rate(step, 14, config) for step in range(15)]
     assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert rates[4] == 1.0 and rates[9] == pytest.approx(0.55) and rates[14] == pytest.approx(0.1)
+
+
+def test_the_papers_schedule_is_the_inverse_square_root():
+    """lr = width^-0.5 min(n^-0.5, n w^-1.5): Vaswani et al. 2017, equation 3."""
+    config = ScheduleConfig(lr=1 / math.sqrt(512 * 4000), warmup=4000, decay="inverse_sqrt")
+    for n in (1, 2, 3999, 4000, 4001, 100_000):
+        paper = 512**-0.5 * min(n**-0.5, n * 4000**-1.5)
+        assert learning_rate(n - 1, 100_000, config) == pytest.approx(paper)
+    with pytest.raises(InputError, match="inverse_sqrt"):
+        ScheduleConfig(decay="inverse_sqr")
 
 
 def test_adamw_by_hand():
@@ -80,9 +90,12 @@ def one_step(parts):
     model = GPT(CONFIG, rng=np.random.default_rng(0))
     optimizer = AdamW(model.parameters())
     pieces = list(zip(np.split(inputs, parts), np.split(targets, parts), strict=True))
-    return *train_step(
-        model, next_token, optimizer, pieces, lr=1e-3, clip=1.0, rng=np.random.default_rng(0)
-    ), optimizer.gradients
+    return (
+        *train_step(
+            model, next_token, optimizer, pieces, lr=1e-3, clip=1.0, rng=np.random.default_rng(0)
+        ),
+        optimizer.gradients,
+    )
 
 
 @pytest.mark.parametrize("parts", [2, 4])

@@ -107,9 +107,9 @@ def rotary(x, cos, sin):
     return torch.cat([turned.real, turned.imag], -1)
 
 
-def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
+def cross_entropy(logits, targets, **settings):
     rows, ids = logits.reshape(-1, logits.shape[-1]), torch.as_tensor(targets).reshape(-1)
-    return F.cross_entropy(rows, ids, ignore_index=ignore_index, reduction=reduction)
+    return F.cross_entropy(rows, ids, **settings)
 
 
 def linear_cross_entropy(x, weight, **settings):

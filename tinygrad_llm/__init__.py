@@ -11,6 +11,8 @@ _HOMES = {  # each is loaded when its name is first used
     "BPETokenizer": "text",
     "Bert": "models",
     "BertConfig": "models",
+    "EncoderDecoder": "models",
+    "EncoderDecoderConfig": "models",
     "GPT": "models",
     "GPTConfig": "models",
     "Llama": "models",

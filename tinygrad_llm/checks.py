@@ -85,12 +85,15 @@ def check_norm(name, x, weight, bias):
                          "x (..., D) needs parameters (D,), D at least 1")
 
 
-def check_targets(shape, targets, ignore_index, reduction):
+def check_targets(shape, targets, ignore_index, reduction, label_smoothing=0.0):
     """Which rows count, flat; raises where the targets do not fit logits of that shape."""
     if targets.shape != shape[:-1]:
         raise ValueError(f"cross_entropy: targets of shape {targets.shape} do not fit logits of "
                          f"{shape}, which have one more axis, the vocabulary")
     check_choice("cross_entropy", "reduction", reduction, ("mean", "sum"))
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; it is a "
+                         "probability, from 0 to 1")
     counts = targets != ignore_index
     check_ids(targets[counts], shape[-1], "cross_entropy")
     if reduction == "mean" and not counts.any():

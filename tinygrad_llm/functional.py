@@ -47,18 +47,36 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor, targets: Any, ignore_index: int = -100, reduction: str = "mean"
+    logits: Tensor,
+    targets: Any,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     return _lifted["cross_entropy"](
-        logits, targets=_array(targets), ignore_index=ignore_index, reduction=reduction
+        logits,
+        targets=_array(targets),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
 
 def linear_cross_entropy(
-    x: Tensor, weight: Tensor, targets: Any, ignore_index: int = -100, reduction: str = "mean"
+    x: Tensor,
+    weight: Tensor,
+    targets: Any,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     return _lifted["linear_cross_entropy"](
-        x, weight, targets=_array(targets), ignore_index=ignore_index, reduction=reduction
+        x,
+        weight,
+        targets=_array(targets),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
 

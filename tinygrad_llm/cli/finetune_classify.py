@@ -34,6 +34,16 @@ def add_parser(tasks: argparse._SubParsersAction) -> None:
         help="the first N blocks stay as they are, so they run once; all: only the head trains",
     )
     parser.add_argument(
+        "--lora",
+        type=int,
+        nargs="?",
+        const=8,
+        metavar="RANK",
+        dest="rank",
+        help="train adapters beside the blocks' weights instead of them (rank 8); they take a "
+        "larger --lr, such as 1e-3",
+    )
+    parser.add_argument(
         "--balance",
         choices=("sample", "weight", "none"),
         help="sample: as many texts of each label as of the rarest (default); weight: all texts, "
@@ -53,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.finetune_classify import ClassifySettings, finetune_classify
 
-    names = ("text_column", "label_column", "balance", "pooling", "from_scratch")
+    names = ("text_column", "label_column", "balance", "pooling", "from_scratch", "rank")
     flags = {name: getattr(args, name) for name in names}
     if args.freeze is not None:
         flags["freeze"] = int(args.freeze) if args.freeze.isdecimal() else args.freeze

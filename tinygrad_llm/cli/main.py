@@ -28,6 +28,8 @@ from tinygrad_llm.cli import (
     pretrain,
     profile,
     tokenizer,
+    train_translation,
+    translate,
     warmup,
 )
 from tinygrad_llm.errors import InputError, NonFiniteLoss
@@ -35,9 +37,11 @@ from tinygrad_llm.errors import InputError, NonFiniteLoss
 COMMANDS = (
     pretrain,
     finetune,
+    train_translation,
     import_,
     generate,
     classify,
+    translate,
     evaluate,
     tokenizer,
     explain,
@@ -61,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each command's file adds its own part."""
     parser = Parser(
         prog="tinygrad-llm",
-        description="Train, run and look inside GPT models on a CPU.",
+        description="Train, run and look inside language models on a CPU.",
         epilog="example: tinygrad-llm pretrain --data book.txt --out runs/book",
     )
     commands = parser.add_subparsers(
@@ -97,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno == errno.ENOSPC:
             return _fail(
                 f"no space left on the disk{_at(error)}; free some and run again "
-                "(training: with --resume)",
+                "(a training: with --resume)",
                 4,
             )
         return _fail(f"{error.strerror or error}{_at(error)}", 2)

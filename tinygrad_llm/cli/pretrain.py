@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
 
 if TYPE_CHECKING:
-    from tinygrad_llm.recipes.pretrain import Outcome
     from tinygrad_llm.recipes.reporter import Reporter
+    from tinygrad_llm.recipes.run import Outcome
     from tinygrad_llm.recipes.settings import Settings
 
 
@@ -116,7 +116,6 @@ def _warn_of_unused(
 def _summarize(outcome: Outcome, note) -> None:
     """The run in numbers, beside what simpler models of text reach on the same held-out part."""
     from tinygrad_llm.recipes.comparison import baselines
-    from tinygrad_llm.recipes.pretrain import sample
 
     run = outcome.run
     note(
@@ -128,9 +127,7 @@ def _summarize(outcome: Outcome, note) -> None:
         note("bits per byte of the held-out text (less is better):")
         for name, value in rows.items():
             note(f"  {name:<10} {value:.3f}")
-    note(
-        f"--- a sample, after the first words of the held-out text\n{sample(run, tokens=120)}\n---"
-    )
+    note(f"--- a sample, after the first words of the held-out text\n{run.sample(tokens=120)}\n---")
     note(
         f"saved in {run.folder}; to write more: tinygrad-llm generate {run.folder} --prompt 'The '"
     )

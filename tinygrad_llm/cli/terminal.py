@@ -27,10 +27,9 @@ class TerminalReporter(Reporter):
         tqdm.write(f"tinygrad-llm: {text}", file=sys.stderr)
 
     @contextmanager
-    def progress(
-        self, what: str, total: int, unit: str = "B"
-    ) -> Iterator[Callable[[int], object]]:
-        with tqdm(total=total, desc=what, unit=unit, unit_scale=True, delay=1, leave=False) as bar:
+    def progress(self, what: str, total: int, unit: str = "B") -> Iterator[Callable[[int], object]]:
+        options = {"unit": unit, "unit_scale": unit == "B", "delay": 1, "leave": False}
+        with tqdm(total=total, desc=what, **options) as bar:
             yield bar.update
 
     def learned(self, stage: str, done: int, total: int | None) -> None:

@@ -11,7 +11,7 @@ from tinygrad_llm.cli.options import add_threads
 if TYPE_CHECKING:
     from tinygrad_llm.recipes.settings import S
 
-FLAGS = ("base", "data", "epochs", "lr", "seed")
+FLAGS = ("base", "data", "epochs", "lr", "patience", "seed")
 
 
 def add_tuning(parser: argparse.ArgumentParser, *, data: str, out: str) -> None:
@@ -25,6 +25,12 @@ def add_tuning(parser: argparse.ArgumentParser, *, data: str, out: str) -> None:
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="how often each example is read")
     parser.add_argument("--lr", type=float, metavar="X", help="the largest learning rate")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop early after N evaluations without a better one (default: never)",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of split, batches and fresh weights")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument(
@@ -33,7 +39,7 @@ def add_tuning(parser: argparse.ArgumentParser, *, data: str, out: str) -> None:
         default=[],
         metavar="KEY=VALUE",
         dest="assignments",
-        help="any setting, such as batch_size=16 or patience=2; a wrong key lists what there is",
+        help="any setting, such as batch_size=16 or max_length=60; a wrong key lists what there is",
     )
     parser.add_argument(
         "--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml"

@@ -1,1 +1,1 @@
-"""Fine-tuning: a pretrained model learns a task from examples; no file but theirs is known."""
+"""Pretrained models learn a task: classes, instructions, preferences; whole, or by adapters."""

@@ -7,8 +7,10 @@ q_proj means the rows of our in_proj that hold it. Files are peft_files.py's bus
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,13 +108,17 @@ class LoRALinear(Module):
         blocks.append(np.zeros((width - end, columns), self.adapters[0].lora_B.dtype))
         return F.concatenate([adapter.lora_A for adapter in self.adapters]), F.concatenate(blocks)
 
-    def fold(self, sign: int) -> None:
-        """Add (1) or take away (-1) what the adapters do to the weight of base."""
+    def changed(self, sign: int) -> np.ndarray:
+        """The weight of base with what the adapters do to it added (1) or taken away (-1)."""
         weight = self.base.weight.data.copy()
         for adapter in self.adapters:
             change = adapter.lora_B.data @ adapter.lora_A.data * (sign * self.scale)
             weight[adapter.first : adapter.first + adapter.rows] += change
-        self.base.weight.copy_(weight)
+        return weight
+
+    def fold(self, sign: int) -> None:
+        """Let the weight of base be the changed one."""
+        self.base.weight.copy_(self.changed(sign))
         self.merged = sign > 0
 
 
@@ -214,6 +220,23 @@ def remove_lora(model: Module) -> None:
     modules = dict(model.named_modules())
     for path, layer in list(lora_layers(model)):
         _replace(modules, path, layer.base)
+
+
+@contextmanager
+def folded(model: Module) -> Iterator[None]:
+    """In this block the model is plain, its weights what they and the adapters are together; then
+    the layers come back as they were, bit for bit, which merging and unmerging would not give.
+    """
+    modules, layers = dict(model.named_modules()), list(lora_layers(model))
+    for path, layer in layers:
+        plain = copy.copy(layer.base)
+        plain.weight = Tensor(layer.base.weight.data if layer.merged else layer.changed(1))
+        _replace(modules, path, plain)
+    try:
+        yield
+    finally:
+        for path, layer in layers:
+            _replace(modules, path, layer)
 
 
 def num_trained(model: Module) -> int:

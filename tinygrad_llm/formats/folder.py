@@ -14,14 +14,17 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import MAX_JSON_BYTES, read_json_object, write_atomic
-from tinygrad_llm.formats import bert, gpt2, llama
+from tinygrad_llm.formats import bert, gpt2, llama, marian
 from tinygrad_llm.formats.family import Family
 from tinygrad_llm.formats.sharded import INDEX, WEIGHTS, open_weights, save_weights
 from tinygrad_llm.formats.weights import load_weights, to_tensors
 from tinygrad_llm.nn import Module
 
 CONFIG = "config.json"
-FAMILIES = {module.FAMILY.model_type: module.FAMILY for module in (gpt2, llama, bert)}
+FAMILIES = {
+    family.model_type: family
+    for family in (gpt2.FAMILY, llama.FAMILY, bert.FAMILY, marian.FAMILY, marian.PEGASUS)
+}
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -53,9 +56,9 @@ def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None
 def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) -> Any:
     """The model in a folder that we or transformers saved, in evaluation mode, its weights float32.
 
-    A GPT, a Llama, a Bert or, where the file holds its head, a BertForMaskedLM. rng: what dropout
-    draws from if the model is trained further. InputError for a folder that is missing or damaged,
-    or holds a model that ours would compute differently.
+    A GPT, a Llama, an EncoderDecoder, a Bert or, where the file holds its head, a BertForMaskedLM.
+    rng: what dropout draws from if the model is trained further. InputError for a folder that is
+    missing or damaged, or holds a model that ours would compute differently.
     """
     folder = Path(folder)
     family, config = read_config(folder / CONFIG)
@@ -77,7 +80,7 @@ def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
 
 
 def family_of(model: Module) -> Family:
-    """The kind of a model; InputError for one without a format."""
+    """What transformers knows of this class of ours; InputError where it knows nothing."""
     for family in FAMILIES.values():
         if type(model) in family.architectures:
             return family

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_llm.nn.attention import KeysValues
 from tinygrad_llm.tensor import Tensor
 
 FIRST_CAPACITY = 64
@@ -37,6 +38,24 @@ class KVCache:
         """Let the batch be these of its rows; one may come twice (beams) or never (ended texts)."""
         if self._length and not np.array_equal(rows, np.arange(self._keys.shape[0])):
             self._keys, self._values = self._keys[rows], self._values[rows]
+
+
+class LayerCache:
+    """Of a layer of a decoder that reads a memory: its own cache, and the memory's keys and values,
+    which are made once.
+    """
+
+    def __init__(self) -> None:
+        self.own = KVCache()
+        self.memory: KeysValues | None = None
+
+    def reorder(self, rows: np.ndarray, *, memory: bool = True) -> None:
+        """As that of KVCache. memory: whether that changes too: not if rows of one source change
+        places.
+        """
+        self.own.reorder(rows)
+        if memory and self.memory is not None:
+            self.memory = KeysValues(self.memory.keys[rows], self.memory.values[rows])
 
 
 def _with_room(held: Tensor | None, new: Tensor, needed: int) -> Tensor:

@@ -43,16 +43,14 @@ class Decoder:
         with evaluating(self._model):
             hidden = self._model.hidden(ids, cache=self._caches)
             logits = self._model.lm_head(hidden[:, -1]).data
-        if not np.isfinite(logits).all():
-            raise InputError(
-                "the model's scores are not finite numbers: its weights are damaged "
-                "or its training diverged; use an earlier checkpoint"
-            )
-        return logits
+        return checked_scores(logits)
 
     def reorder(self, rows: np.ndarray) -> None:
-        """Let the batch be these of its rows, each any number of times."""
-        self._ids = self._ids[rows]
+        """Let the batch be these of its rows, each any number of times; before the first `read`
+        there are none.
+        """
+        if self._ids is not None:
+            self._ids = self._ids[rows]
         for cache in self._caches or ():
             cache.reorder(rows)
 
@@ -67,6 +65,16 @@ def window_start(length: int, n_positions: int) -> int:
     """
     step = n_positions + 1 - max(1, n_positions // 2)
     return max(0, -(-(length - n_positions) // step)) * step
+
+
+def checked_scores(logits: np.ndarray) -> np.ndarray:
+    """The logits; InputError where one is no finite number."""
+    if not np.isfinite(logits).all():
+        raise InputError(
+            "the model's scores are not finite numbers: its weights are damaged "
+            "or its training diverged; use an earlier checkpoint"
+        )
+    return logits
 
 
 @contextmanager

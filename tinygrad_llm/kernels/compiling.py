@@ -3,8 +3,9 @@
 import functools
 import warnings
 from functools import partial
+from pathlib import Path
 
-from numba import njit, typeof
+from numba import config, njit, typeof
 from numba.core.caching import FunctionCache
 from numba.core.event import Listener, register
 
@@ -67,17 +68,31 @@ class Compiled:
         return self._compiled(*arguments)
 
 
-@functools.cache  # once, not for every kernel: Numba resets what Python knows of warnings given
+# Once, not for every kernel: Numba resets what Python knows of warnings given.
+@functools.cache
 def _tell_nothing_is_kept():
+    wanted = f", NUMBA_CACHE_DIR {config.CACHE_DIR} included" if config.CACHE_DIR else ""
     warnings.warn(
         "compiled kernels cannot be kept, so every start compiles them: no folder for them can "
-        "be written, or the disk is full; set NUMBA_CACHE_DIR to a folder of yours",
+        f"be written{wanted}, or the disk is full; set NUMBA_CACHE_DIR to a folder of yours",
+        RuntimeWarning,
+    )
+
+
+@functools.cache
+def _tell_kept_elsewhere(wanted, folder):
+    warnings.warn(
+        f"NUMBA_CACHE_DIR {wanted} cannot be written; compiled kernels are kept in {folder} "
+        "instead; set it to a folder of yours",
         RuntimeWarning,
     )
 
 
 def _compile_again_if_damaged(function, decorator):
     entries = FunctionCache(function)
+    # Numba takes another folder in silence.
+    if config.CACHE_DIR and not Path(entries.cache_path).is_relative_to(config.CACHE_DIR):
+        _tell_kept_elsewhere(config.CACHE_DIR, entries.cache_path)
     try:
         return decorator(cache=True)(function)
     except OSError:

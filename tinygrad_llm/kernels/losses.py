@@ -20,27 +20,30 @@ _ZERO, _ONE, _LOWEST = map(float32, (0, 1, -np.inf))
 _IGNORED = -1
 
 
-def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
-    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows:
+def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """y = mean over the rows that count of -sum_j q_j log softmax(logits)_j;   with n such rows:
 
-    dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
+    dlogits = (softmax(logits) - q) dy / n, and 0 in the rows that do not count.
     Saved: the logits, and of each row the largest and 1 / sum_j exp(logit_j - largest).
     """
-    chosen, divisor = _chosen(logits.shape, targets, ignore_index, reduction)
+    chosen, divisor = _chosen(logits.shape, targets, ignore_index, reduction, label_smoothing)
+    q = _label(label_smoothing, logits.shape[-1])
     shape, rows = logits.shape, as_table(logits)
     losses, statistics = empty((len(rows),)), empty((len(rows), 2))
     threads = threads_for(rows.size)
-    run(_forward, threads, rows, chosen, losses, statistics)
+    run(_forward, threads, rows, chosen, q, losses, statistics)
 
     def backward(dy):
         drows, scale = empty(rows.shape), np.full(1, dy / divisor, np.float32)
-        run(_backward, threads, rows, chosen, statistics, scale, drows)
+        run(_backward, threads, rows, chosen, q, statistics, scale, drows)
         return (drows.reshape(shape),)
 
     return _total(losses, divisor), backward
 
 
-def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction="mean"):
+def linear_cross_entropy(
+    x, weight, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
     """y = cross_entropy(x W^T, targets);   dlogits as there,  dx = dlogits W,  dW = dlogits^T x.
 
     Logits live a block of rows at a time. Backward makes them again, but for the last block, which
@@ -48,7 +51,8 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
     """
     check_linear(x, weight, None)
     shape = *x.shape[:-1], len(weight)
-    chosen, divisor = _chosen(shape, targets, ignore_index, reduction)
+    chosen, divisor = _chosen(shape, targets, ignore_index, reduction, label_smoothing)
+    q = _label(label_smoothing, len(weight))
     rows, blocks = as_table(x), _blocks(len(chosen), len(weight))
     losses, statistics = empty((len(rows),)), empty((len(rows), 2))
     room = empty((max((end - first for first, end in blocks), default=0), len(weight)))
@@ -56,7 +60,7 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
     for there in blocks:
         block = slice(*there)
         logits = gemm(rows[block], weight.T, room[: len(rows[block])])
-        run(_forward, threads, logits, chosen[block], losses[block], statistics[block])
+        run(_forward, threads, logits, chosen[block], q, losses[block], statistics[block])
 
     def backward(dy, needs, rooms=(None, None)):
         nonlocal there
@@ -71,7 +75,7 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
             if here != there:
                 gemm(rows[block], weight.T, logits)
             there = None
-            run(_backward, threads, logits, chosen[block], statistics[block], scale, logits)
+            run(_backward, threads, logits, chosen[block], q, statistics[block], scale, logits)
             if needs[0]:
                 gemm(logits, weight, dx[block])
             if needs[1]:
@@ -82,12 +86,17 @@ def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction=
     return _total(losses, divisor), backward
 
 
-def _chosen(shape, targets, ignore_index, reduction):
+def _chosen(shape, targets, ignore_index, reduction, label_smoothing):
     """The target of each row of logits of that shape, and what the sum of losses is divided by."""
-    counts = check_targets(shape, targets, ignore_index, reduction)
+    counts = check_targets(shape, targets, ignore_index, reduction, label_smoothing)
     chosen = int64_line(targets)
     chosen[~counts] = _IGNORED
     return chosen, np.count_nonzero(counts) if reduction == "mean" else 1
+
+
+def _label(smoothing, size):
+    """q: what the target has beyond the other tokens, and what each of all has."""
+    return np.array([1 - smoothing, smoothing / max(size, 1)], np.float32)
 
 
 def _blocks(count, width):
@@ -104,7 +113,8 @@ def _total(losses, divisor):
 @Worker
 def _forward(arguments, worker, workers):
     rows, chosen = table(arguments, 0, float32), line(arguments, 1, int64)
-    losses, statistics = line(arguments, 2, float32), table(arguments, 3, float32)
+    q = line(arguments, 2, float32)
+    losses, statistics = line(arguments, 3, float32), table(arguments, 4, float32)
     first, end = share(len(rows), worker, workers)
     for i in range(first, end):
         losses[i] = _ZERO
@@ -117,15 +127,21 @@ def _forward(arguments, worker, workers):
         total = _ZERO
         for j in range(row.size):
             total += exp_of_negative(row[j] - largest)
-        losses[i] = (largest - row[chosen[i]]) + float32(math.log(total))
+        losses[i] = q[0] * (largest - row[chosen[i]]) + float32(math.log(total))
+        if q[1] > _ZERO:
+            below = _ZERO
+            for j in range(row.size):
+                below += largest - row[j]
+            losses[i] += q[1] * below
         statistics[i, 0], statistics[i, 1] = largest, _ONE / total
 
 
 @Worker
 def _backward(arguments, worker, workers):
     rows, chosen = table(arguments, 0, float32), line(arguments, 1, int64)
-    statistics, scale = table(arguments, 2, float32), line(arguments, 3, float32)[0]
-    drows = table(arguments, 4, float32)
+    q = line(arguments, 2, float32)
+    statistics, scale = table(arguments, 3, float32), line(arguments, 4, float32)[0]
+    drows, rest = table(arguments, 5, float32), q[1] * scale
     first, end = share(len(rows), worker, workers)
     for i in range(first, end):
         out = drows[i]
@@ -134,5 +150,5 @@ def _backward(arguments, worker, workers):
             continue
         row, largest, factor = rows[i], statistics[i, 0], statistics[i, 1] * scale
         for j in range(row.size):
-            out[j] = exp_of_negative(row[j] - largest) * factor
-        out[chosen[i]] -= scale
+            out[j] = exp_of_negative(row[j] - largest) * factor - rest
+        out[chosen[i]] -= q[0] * scale

@@ -133,6 +133,8 @@ def _sum_blocks(arguments, worker, workers):
 
 def _multiply(a, b):
     """a (..., M, K) times b (..., K, N), with leading axes that broadcast."""
+    if a.ndim == b.ndim == 2:
+        return gemm(a, b)
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = empty(lead + (a.shape[-2], b.shape[-1]))
     if y.size:

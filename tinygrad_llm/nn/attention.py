@@ -7,7 +7,7 @@ Vaswani et al. 2017, section 3.2.2; grouped key-value heads: Ainslie et al. 2023
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,13 @@ class KeyValueCache(Protocol):
     """
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class KeysValues(NamedTuple):
+    """What attention made of a memory: keys and values, both (B, G, S, D)."""
+
+    keys: Tensor
+    values: Tensor
 
 
 class MultiHeadAttention(Module):
@@ -60,7 +67,7 @@ class MultiHeadAttention(Module):
     def forward(
         self,
         x: Tensor,
-        memory: Tensor | None = None,
+        memory: Tensor | KeysValues | None = None,
         *,
         mask: np.ndarray | None = None,
         is_causal: bool = False,
@@ -69,7 +76,7 @@ class MultiHeadAttention(Module):
         residual: Tensor | None = None,
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D). Queries come from x; keys and values from memory (B, S, D), or
-        from x itself.
+        from x itself; or memory is what project_memory made of it.
 
         mask: bool, True = may attend, broadcast to (B, H, T, S). rotate: applied to q and k, for
         rotary positions. residual (B, T, D): what the result, after dropout, is added to.
@@ -94,19 +101,23 @@ class MultiHeadAttention(Module):
             return self.out_proj(y)
         return self.out_proj.onto(residual, y, self.residual_dropout, self.rng)
 
-    def project(self, x: Tensor, memory: Tensor | None = None) -> Sequence[Tensor]:
+    def project(self, x: Tensor, memory: Tensor | KeysValues | None = None) -> Sequence[Tensor]:
         """Queries (B, H, T, D/H), keys and values (B, G, S, D/H)."""
-        heads = self.heads, self.kv_heads, self.kv_heads
         if memory is None:
+            heads = self.heads, self.kv_heads, self.kv_heads
             return F.split_heads(self.in_proj(x), heads=heads)
-        sources = x, memory, memory
-        return [
-            F.split_heads(F.linear(source, weight, bias), heads=(count,))[0]
-            for source, weight, bias, count in zip(sources, *self._split_projection(), heads)
-        ]
+        k, v = memory if isinstance(memory, KeysValues) else self.project_memory(memory)
+        weight, bias = self._parts()[0]
+        return F.split_heads(F.linear(x, weight, bias), heads=(self.heads,))[0], k, v
 
-    def _split_projection(self) -> tuple:
-        bias = self.in_proj.bias
-        return self.in_proj.weight.split(self.sizes), (None,) * 3 if bias is None else bias.split(
-            self.sizes
-        )
+    def project_memory(self, memory: Tensor) -> KeysValues:
+        """The keys and values (B, G, S, D/H) of a memory (B, S, D), for all queries to come."""
+        weight, bias = self._parts()[1]
+        heads = self.kv_heads, self.kv_heads
+        return KeysValues(*F.split_heads(F.linear(memory, weight, bias), heads=heads))
+
+    def _parts(self) -> Sequence[tuple[Tensor, Tensor | None]]:
+        """Weight and bias of the queries; those of keys and values, one above the other."""
+        sizes, bias = [self.sizes[0], sum(self.sizes[1:])], self.in_proj.bias
+        biases = (None, None) if bias is None else bias.split(sizes)
+        return list(zip(self.in_proj.weight.split(sizes), biases))

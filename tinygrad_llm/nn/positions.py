@@ -1,4 +1,6 @@
-"""Positions as angles: the tables by which rotary attention turns queries and keys."""
+"""Positions as angles: waves that are added to embeddings, and the tables by which rotary
+attention turns queries and keys.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,19 @@ import numpy as np
 
 from tinygrad_llm import functional as F
 from tinygrad_llm.tensor import Tensor
+
+
+@functools.lru_cache(maxsize=4)
+def sinusoids(count: int, width: int) -> np.ndarray:
+    """One row of waves for each of `count` places, (T, width): sin m / 10000^(2 i / width) for all
+    i, then their cosines. Vaswani et al. 2017, section 3.5, who lay the two alternately; in this
+    order, Marian's, a fresh model is the same up to names of its dimensions.
+    """
+    angles = np.outer(np.arange(count), 10000.0 ** (-2 * np.arange((width + 1) // 2) / width))
+    waves = np.concatenate([np.sin(angles), np.cos(angles[:, : width // 2])], axis=1)
+    waves = waves.astype(np.float32)
+    waves.flags.writeable = False  # every caller gets the same
+    return waves
 
 
 def rotation(start: int, end: int, width: int, base: float) -> Callable[[Tensor], Tensor]:

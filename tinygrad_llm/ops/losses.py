@@ -7,26 +7,30 @@ from tinygrad_llm.ops.matmul import linear
 from tinygrad_llm.ops.normalize import log_softmax
 
 
-def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
-    """y = mean over the rows that count of -log softmax(logits)[target];   with n such rows:
+def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    """y = mean over the rows that count of -sum_j q_j log softmax(logits)_j;   with n such rows:
 
-    dlogits = (softmax(logits) - onehot(target)) dy / n, and 0 in the rows that do not count.
+    dlogits = (softmax(logits) - q) dy / n, and 0 in the rows that do not count.
     logits (..., V), targets (...) of ids; rows whose target is `ignore_index` do not count.
-    reduction: "mean" or "sum".
+    reduction: "mean" or "sum". label_smoothing e: q = (1 - e) onehot(target) + e / V (Szegedy et
+    al. 2016, arXiv 1512.00567, section 7); at 0 a row's loss is -log softmax(logits)[target].
     """
     check_floats("cross_entropy", logits)
-    counts = check_targets(logits.shape, targets, ignore_index, reduction)
+    counts = check_targets(logits.shape, targets, ignore_index, reduction, label_smoothing)
     rows = logits.reshape(-1, logits.shape[-1])
     index = np.flatnonzero(counts)
     chosen = targets.reshape(-1)[index]
     log_p, _ = log_softmax(rows[index])
     divisor = len(index) if reduction == "mean" else 1
-    y = -np.sum(log_p[np.arange(len(index)), chosen]) * (1 / divisor)
     shape = logits.shape
+    on, rest = 1 - label_smoothing, label_smoothing / max(shape[-1], 1)
+    y = -np.sum(log_p[np.arange(len(index)), chosen]) * (on / divisor)
+    if rest:
+        y -= np.sum(log_p) * (rest / divisor)
 
     def backward(dy):
-        gradient = np.exp(log_p)
-        gradient[np.arange(len(index)), chosen] -= 1
+        gradient = np.exp(log_p) - rest
+        gradient[np.arange(len(index)), chosen] -= on
         drows = np.zeros((len(counts), shape[-1]), gradient.dtype)
         drows[index] = gradient * (dy * (1 / divisor))
         return (drows.reshape(shape),)
@@ -34,14 +38,20 @@ def cross_entropy(logits, /, *, targets, ignore_index=-100, reduction="mean"):
     return np.asarray(y, logits.dtype), backward
 
 
-def linear_cross_entropy(x, weight, /, *, targets, ignore_index=-100, reduction="mean"):
+def linear_cross_entropy(
+    x, weight, /, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
     """y = cross_entropy(x W^T, targets);   dlogits as there,  dx = dlogits W,  dW = dlogits^T x.
 
     A model's last layer and its loss. x (..., D), weight (V, D), targets (...) of ids.
     """
     logits, linear_backward = linear(x, weight, None)
     y, loss_backward = cross_entropy(
-        logits, targets=targets, ignore_index=ignore_index, reduction=reduction
+        logits,
+        targets=targets,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
     def backward(dy, needs):

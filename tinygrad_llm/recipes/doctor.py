@@ -90,8 +90,8 @@ def _cache(report: Diagnosis) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         report.problems.append(
-            f"kernels cannot be cached in {folder} ({error.strerror}), so every start "
-            "compiles them; set NUMBA_CACHE_DIR to a folder of yours"
+            f"kernels cannot be kept in {folder} ({error.strerror}), but in another folder or not "
+            "at all; set NUMBA_CACHE_DIR to a folder of yours"
         )
 
 

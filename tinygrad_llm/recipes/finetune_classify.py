@@ -23,8 +23,10 @@ from tinygrad_llm.finetuning import labelled
 from tinygrad_llm.finetuning.bag_of_words import BagOfWords
 from tinygrad_llm.finetuning.confusion import Confusion
 from tinygrad_llm.finetuning.epochs import Epochs
+from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.models.classifier import Classifier
+from tinygrad_llm.recipes.forecast import physical_memory
 from tinygrad_llm.recipes.plots import draw_confusion
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run import Run
@@ -65,10 +67,11 @@ class ClassifyConfig:
 
 @dataclass(frozen=True)
 class ClassifySettings(Groups):
-    """The three groups of a classification run."""
+    """The four groups of a classification run."""
 
     tuning: TuningConfig = field(default_factory=TuningConfig)
     adamw: AdamWConfig = field(default_factory=AdamWConfig)
+    lora: LoRAConfig = field(default_factory=lambda: LoRAConfig(rank=0))
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
 
 
@@ -90,7 +93,8 @@ class Classifying(Run):
         return teaching.in_order(*self.validation)
 
     def save_model(self) -> None:
-        save_classifier(self.folder, self.model, max_tokens=self.max_tokens, pad_id=self.pad_id)
+        with folded(self.model):
+            save_classifier(self.folder, self.model, max_tokens=self.max_tokens, pad_id=self.pad_id)
 
 
 class Result(NamedTuple):
@@ -160,7 +164,7 @@ def build(
     config, tuning = settings.classify, settings.tuning
     rng = np.random.default_rng([tuning.seed, 1])
     base = open_base(tuning.base, rng)
-    model = _classifier(base, config, parts.names, rng)
+    model = _classifier(base, settings, parts.names, rng)
     base.save_tokenizer(folder)
     most = min(tuning.max_length, model.context)
     rows = _rows(model, base.tokenizer, parts, most, reporter)
@@ -190,11 +194,14 @@ def build(
 
 
 def _classifier(
-    base: Base, config: ClassifyConfig, names: tuple[str, ...], rng: np.random.Generator
+    base: Base, settings: ClassifySettings, names: tuple[str, ...], rng: np.random.Generator
 ) -> Classifier:
-    trunk = base.model
+    """The base, or a fresh model like it, with its adapters if there are to be any, and a head."""
+    trunk, config = base.model, settings.classify
     if config.from_scratch:
         trunk = type(trunk)(trunk.config, rng=rng)
+    if settings.lora.rank:
+        add_lora(trunk, **vars(settings.lora), rng=rng)
     model = Classifier(trunk, names, pooling=config.pooling, rng=rng)
     return model.freeze(len(model.blocks) if config.freeze == "all" else config.freeze)
 
@@ -208,6 +215,7 @@ def _rows(
         reporter.note(f"{cut:,} texts reach max_length: their first {most} tokens count")
     if not model.frozen:
         return rows
+    _check_room(sum(len(row) for part in rows for row in part) * model.score.weight.shape[1])
     model.eval()
     total = sum(map(len, rows))
     middle = sorted((row for part in rows for row in part), key=len)[total // 2 :][:8]
@@ -215,6 +223,16 @@ def _rows(
     reporter.note(f"the frozen part reads each text once: about {total * one:,.0f} s")
     with reporter.progress("frozen part", total, "texts") as done:
         return [teaching.keep(model, part, done) for part in rows]
+
+
+def _check_room(floats: int) -> None:
+    """InputError where what is kept of the frozen part would fill half of the memory."""
+    needed, there = 4 * floats, physical_memory()
+    if 0 < there < 2 * needed:
+        raise InputError(
+            f"what the frozen blocks make of these texts takes {needed // 10**6:,} MB, and this "
+            f"machine has {there // 10**6:,}; take fewer texts, a smaller max_length, or freeze 0"
+        )
 
 
 def _baselines(parts: labelled.Split) -> tuple[float, float]:

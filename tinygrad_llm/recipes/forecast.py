@@ -113,7 +113,7 @@ def block_size(tokens: int, vocab_size: int) -> int:
 
 def check_memory(config: GPTConfig, batch_size: int) -> None:
     """InputError where training takes more memory than the machine has, or it would be killed."""
-    needed, there = peak_memory(config, batch_size), _physical_memory()
+    needed, there = peak_memory(config, batch_size), physical_memory()
     if 0 < there < needed:
         raise InputError(
             f"training this model takes about {needed // 10**9:,} GB of memory, and this machine "
@@ -122,7 +122,7 @@ def check_memory(config: GPTConfig, batch_size: int) -> None:
         )
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
     """Bytes of memory in this machine; 0 where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -45,6 +45,7 @@ def _draw_accuracy(axes: Any, rows: list[dict[str, Any]]) -> None:
     """On an axis of its own at the right."""
     steps, values = [r["step"] for r in rows], [r["validation_accuracy"] for r in rows]
     axes.plot(steps, values, marker=".", color="tab:green")
+    axes.set_ylim(top=1.0)
     axes.set_ylabel(f"held-out accuracy, last {values[-1]:.2%}", color="tab:green")
 
 

@@ -20,7 +20,7 @@ from tinygrad_llm.training import checkpoint
 
 SETTINGS = "settings.toml"
 MAY_CHANGE = {"steps", "epochs", "eval_every", "save_every", "sample_every", "patience"}
-OF_THE_TOKENS = {"data", "tokenizer", "vocab_size"}  # what the stored tokens follow from
+OF_THE_TOKENS = {"data", "tokenizer", "vocab_size", "source", "target"}  # tokens follow from these
 
 
 @contextmanager
@@ -68,11 +68,10 @@ def _store(folder: Path, settings: Groups) -> None:
 
 def _check_unchanged(folder: Path, now: Groups) -> None:
     """A run that has saved something may become longer or look more often, but stays the same; one
-    that has not is bound to the tokens that it has stored, if any.
+    that has not is bound to its tokens alone.
     """
     before, after = read_settings(str(folder / SETTINGS), type(now)()).flat(), now.flat()
-    bound = OF_THE_TOKENS if (folder / TOKENS).exists() else set()
-    fixed = before.keys() - MAY_CHANGE if has_saved(folder) else bound
+    fixed = before.keys() - MAY_CHANGE if has_saved(folder) else OF_THE_TOKENS & before.keys()
     for key, value in before.items():
         if after[key] != value and key in fixed:
             raise InputError(

@@ -1,7 +1,8 @@
-"""All settings of a run under one roof: each key lives in one dataclass, with its default.
+"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its
+default.
 
 The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat
-keys. Here are those of pretraining; each fine-tuning brings groups of its own.
+keys.
 """
 
 from __future__ import annotations
@@ -42,22 +43,28 @@ class RunConfig:
 
 LEAST = {  # the smallest value with a meaning; sizes of the model have checks of their own
     **dict.fromkeys(("steps", "batch_size", "accumulation", "eval_every", "save_every"), 1),
-    **dict.fromkeys(("sample_every", "patience", "seed", "warmup"), 0),
+    **dict.fromkeys(("batch_tokens", "average"), 1),
+    **dict.fromkeys(("sample_every", "patience", "seed", "warmup", "label_smoothing"), 0),
     **dict.fromkeys(("clip", "lr", "min_lr", "eps", "weight_decay", "beta1", "beta2"), 0),
 }
+
+
+BELOW_1 = {"beta1", "beta2", "label_smoothing"}
 S = TypeVar("S", bound="Groups")
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Settings in groups, each field one of them; a flat key belongs to exactly one group."""
+    """Settings in groups, each a dataclass; a flat key belongs to exactly one of them."""
 
     def __post_init__(self) -> None:
         values = self.flat()
-        for name, least in LEAST.items():
-            if name in values and not least <= values[name] < math.inf:
-                raise InputError(f"{name} is {values[name]}; it must be a number from {least} on")
-        for name in ("beta1", "beta2"):
+        for name in LEAST.keys() & values.keys():
+            if not LEAST[name] <= values[name] < math.inf:
+                raise InputError(
+                    f"{name} is {values[name]}; it must be a number from {LEAST[name]} on"
+                )
+        for name in BELOW_1 & values.keys():
             if values[name] >= 1:
                 raise InputError(f"{name} is {values[name]}; it must be below 1")
 
@@ -105,7 +112,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Settings(Groups):
-    """The five groups of pretraining."""
+    """Those of pretraining."""
 
     model: GPTConfig = field(default_factory=GPTConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)

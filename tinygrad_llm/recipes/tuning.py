@@ -74,10 +74,18 @@ def open_base(source: str, rng: np.random.Generator) -> Base:
     """The model that a folder, a .gguf file or a known name stands for. rng: of its dropout."""
     path = find_weights(source)
     if path.is_dir():
-        return Base(load_model(path, rng=rng), load_tokenizer(path), path)
-    with open_gguf(path) as file:
-        tokenizer = BPETokenizer(tokenizer_contents(file.metadata))
-        return Base(load_llama(file, rng=rng), tokenizer, path)
+        base = Base(load_model(path, rng=rng), load_tokenizer(path), path)
+    else:
+        with open_gguf(path) as file:
+            tokenizer = BPETokenizer(tokenizer_contents(file.metadata))
+            base = Base(load_llama(file, rng=rng), tokenizer, path)
+    known, there = base.model.config.vocab_size, base.tokenizer.vocab_size
+    if there > known:
+        raise InputError(
+            f"{source}: the tokenizer has {there:,} tokens, but the model knows {known:,}; they "
+            "are not of one model"
+        )
+    return base
 
 
 class Course(NamedTuple):
@@ -93,10 +101,12 @@ def course(config: TuningConfig, batches: Epochs) -> Course:
     an_epoch = -(-len(batches) // config.accumulation)
     steps = config.epochs * an_epoch
     every = max(1, an_epoch // config.evaluations)
+    same = {name: getattr(config, name) for name in ("batch_size", "accumulation", "clip")}
+    warmup = int(config.warmup_share * steps)
     return Course(
-        LoopConfig(steps, config.batch_size, config.accumulation, config.clip),
-        ScheduleConfig(config.lr, 0.0, int(config.warmup_share * steps)),
-        Plan(every, every, config.patience),
+        LoopConfig(steps=steps, **same),
+        ScheduleConfig(lr=config.lr, min_lr=0.0, warmup=warmup),
+        Plan(eval_every=every, save_every=every, patience=config.patience),
     )
 
 

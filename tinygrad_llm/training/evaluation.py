@@ -47,7 +47,7 @@ class Score:
 def evaluate(
     model: Module,
     objective: Callable[..., Loss],
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    batches: Iterable[tuple[np.ndarray, ...]],
     token_bytes: np.ndarray,
 ) -> Score:
     """The mean loss over all batches, dropout off. token_bytes (V,): the length in bytes of each
@@ -58,8 +58,8 @@ def evaluate(
     total, tokens, size = 0.0, 0, 0
     try:
         with no_grad():
-            for inputs, targets in batches:
-                loss = objective(model, inputs, targets)
+            for *inputs, targets in batches:
+                loss = objective(model, *inputs, targets)
                 total, tokens = total + loss.total.item(), tokens + loss.tokens
                 size += int(token_bytes[targets[targets >= 0]].sum())
     finally:

@@ -24,13 +24,19 @@ Batch = tuple[np.ndarray, ...]  # what the objective takes: inputs, and targets 
 
 
 @dataclass(frozen=True)
-class LoopConfig:
-    """How long to train, and on how much at a time."""
+class StepsConfig:
+    """How long to train."""
 
     steps: int = 2000  # updates of the weights
-    batch_size: int = 12  # sequences in one forward pass
     accumulation: int = 1  # forward passes whose gradients make one update
     clip: float = 1.0  # the largest gradient norm; 0 for no limit
+
+
+@dataclass(frozen=True)
+class LoopConfig(StepsConfig):
+    """The same, and on how much at a time."""
+
+    batch_size: int = 12  # sequences in one forward pass
 
 
 class StepReport(NamedTuple):
@@ -50,7 +56,7 @@ def train(
     optimizer: AdamW,
     batches: Iterator[Batch],
     *,
-    loop: LoopConfig,
+    loop: StepsConfig,
     schedule: ScheduleConfig,
     rng: np.random.Generator,
 ) -> Iterator[StepReport]:

@@ -1,4 +1,4 @@
-"""What a model is trained for: a function of (model, inputs, targets) that returns the summed loss
+"""What a model is trained for: a function of (model, *inputs, targets) that returns the summed loss
 and its count.
 
 The sum, not the mean: parts of a batch can then be added with each token weighing the same.
@@ -38,3 +38,26 @@ def next_token(model: Module, inputs: np.ndarray, targets: np.ndarray) -> Loss:
         states, targets = states[counts], targets[counts]
     total = F.linear_cross_entropy(states, weight, targets, ignore_index=IGNORE, reduction="sum")
     return Loss(total, int(np.count_nonzero(counts)))
+
+
+def next_target_token(
+    model: Module,
+    source: np.ndarray,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    label_smoothing: float = 0.0,
+) -> Loss:
+    """The same for a text (B, T) that is written while another one, source (B, S), is read.
+
+    label_smoothing: how F.cross_entropy spreads a part of each label over the vocabulary.
+    """
+    total = F.linear_cross_entropy(
+        model.hidden(source, inputs),
+        model.shared.weight,
+        targets,
+        ignore_index=IGNORE,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+    return Loss(total, int(np.count_nonzero(targets != IGNORE)))
