@@ -250,16 +250,14 @@ def test_a_model_with_adapters_is_not_saved_without_them(tmp_path):
         save_model(tmp_path, adapted("llama"))
 
 
-def test_a_base_that_is_no_linear_takes_no_adapter_into_its_weight():
-    class Other(Linear):
-        pass
-
-    model = base("llama")
-    layer = model.layers[0].self_attn.out_proj
-    layer.__class__ = Other
-    add_lora(model, targets=("o_proj",), rng=np.random.default_rng(0))
-    with pytest.raises(InputError, match="out_proj is a Other, whose weight cannot"):
+def test_a_weight_that_is_no_tensor_takes_no_adapter():
+    """And no other layer has taken one before that is found."""
+    model = adapted("llama", ("o_proj",))
+    first, last = (layer.self_attn.out_proj for layer in model.layers)
+    last.base.weight = np.zeros((24, 24), np.uint8)
+    with pytest.raises(InputError, match="out_proj is stored in blocks"):
         merge(model)
+    assert not first.merged
 
 
 def test_layers_that_are_not_plain_take_the_long_way(kind):

@@ -14,8 +14,10 @@ from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.models import GPT, Llama
 from tinygrad_llm.recipes.finetune_classify import build, read_parts
 from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.run import Plan
 from tinygrad_llm.recipes.tuning import TuningConfig, course, open_base, step_seconds, timed
 from tinygrad_llm.text import load_tokenizer
+from tinygrad_llm.training.loop import LoopConfig
 
 
 def test_a_base_is_a_folder_or_a_gguf_file(base, gguf_file, tmp_path):  # noqa: F811
@@ -38,11 +40,12 @@ def test_a_base_is_a_folder_or_a_gguf_file(base, gguf_file, tmp_path):  # noqa: 
 def test_epochs_become_steps(accumulation, evaluations, steps, every):
     """103 examples in batches of 4 are 26 batches, thrice."""
     config = TuningConfig(
-        epochs=3, batch_size=4, accumulation=accumulation, evaluations=evaluations
+        epochs=3, batch_size=4, accumulation=accumulation, evaluations=evaluations, clip=0.5
     )
     rng = np.random.default_rng(0)
     found = course(config, Epochs([1] * 103, list, batch_size=4, rng=rng))
-    assert found.loop.steps == steps and found.plan.eval_every == found.plan.save_every == every
+    wanted = LoopConfig(steps=steps, batch_size=4, accumulation=accumulation, clip=0.5)
+    assert found.loop == wanted and found.plan == Plan(every, every, sample_every=0, patience=0)
     assert found.schedule.warmup == int(0.1 * steps) and found.schedule.min_lr == 0.0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from tinygrad_llm.cli import finetune_classify
+from tinygrad_llm.cli import finetune_classify, finetune_instruct, finetune_prefer
 from tinygrad_llm.cli.options import add_command
 
-TASKS = (finetune_classify,)
+TASKS = (finetune_classify, finetune_instruct, finetune_prefer)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

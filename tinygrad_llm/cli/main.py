@@ -45,6 +45,7 @@ COMMANDS = (
     import_,
     quantize,
     generate,
+    classify,
     translate,
     chat,
     embed,

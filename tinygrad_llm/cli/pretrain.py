@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
 
 if TYPE_CHECKING:
-    from tinygrad_llm.recipes.pretrain import Outcome
     from tinygrad_llm.recipes.reporter import Reporter
+    from tinygrad_llm.recipes.run import Outcome
     from tinygrad_llm.recipes.settings import Settings
 
 
@@ -117,8 +117,6 @@ def _warn_of_unused(
 
 def _summarize(outcome: Outcome, reporter: Reporter) -> None:
     """The run in numbers, beside what simpler models of text reach on the same held-out part."""
-    from tinygrad_llm.recipes.pretrain import sample
-
     run, note = outcome.run, reporter.note
     bert = run.settings.run.model == "bert"
     note(
@@ -128,7 +126,7 @@ def _summarize(outcome: Outcome, reporter: Reporter) -> None:
     if outcome.score and math.isfinite(outcome.score.bits_per_byte):
         (_compare_filling if bert else _compare_writing)(outcome, reporter)
     what = "hidden words of the held-out text" if bert else "after the first words of that text"
-    note(f"--- a sample, {what}\n{sample(run, tokens=120)}\n---")
+    note(f"--- a sample, {what}\n{run.sample(tokens=120)}\n---")
     if bert:
         more = f"to fill in more: tinygrad-llm fill-mask {run.folder} 'The [MASK] '"
     else:

@@ -47,6 +47,21 @@ def add_tuning(parser: argparse.ArgumentParser, *, data: str, out: str) -> None:
     add_threads(parser)
 
 
+def add_lora(parser: argparse.ArgumentParser) -> None:
+    """--lora and --template, of models that write."""
+    parser.add_argument(
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help="of the adapters that train beside frozen weights (default: 8); 0 trains all weights",
+    )
+    parser.add_argument(
+        "--template",
+        metavar="NAME",
+        help="alpaca or chatml (default: chatml where the tokenizer has its tokens)",
+    )
+
+
 def tuning_settings(args: argparse.Namespace, default: S, **flags: Any) -> S:
     """The settings from, in rising order, the run that is resumed, the file, --set, the flags.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import cycle, pairwise
 
 from tinygrad_llm.errors import InputError
@@ -28,6 +28,17 @@ def coloured(tokenizer: Tokenizer, text: str) -> str:
     tokens = (printable(tokenizer.token_bytes(index)) for index in tokenizer.encode(text))
     return "".join(
         f"\x1b[30;48;5;{colour}m{token}\x1b[0m" for token, colour in zip(tokens, cycle(_TERMINAL))
+    )
+
+
+def masked(tokenizer: Tokenizer, ids: Iterable[int], first: int) -> str:
+    """An example as a fine-tuning sees it: grey what is read, from token number `first` on green
+    what the loss counts.
+    """
+    tokens = (printable(tokenizer.token_bytes(index)) for index in ids)
+    return "".join(
+        f"\x1b[{'30;48;5;157' if place >= first else '38;5;245'}m{token}\x1b[0m"
+        for place, token in enumerate(tokens)
     )
 
 

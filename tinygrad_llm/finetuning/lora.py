@@ -20,7 +20,7 @@ from tinygrad_llm.errors import InputError, suggest
 from tinygrad_llm.formats.family import Slot
 from tinygrad_llm.formats.folder import family_of
 from tinygrad_llm.nn import Embedding, Module
-from tinygrad_llm.nn.layers import are_plain, constant, uniform
+from tinygrad_llm.nn.layers import constant, uniform
 from tinygrad_llm.tensor import Tensor
 
 TARGETS = {"llama": ("q_proj", "v_proj"), "gpt2": ("c_attn",), "bert": ("query", "value")}  # PEFT's
@@ -61,8 +61,8 @@ class Adapter(Module):
 class LoRALinear(Module):
     """y = base(x) + (alpha / r) dropout(x) A^T B^T, for each adapter in its rows of y.
 
-    base: a Linear, or whatever is called like one; frozen, its weight is never copied nor its
-    gradient computed. While the adapters are merged into the weight, y = base(x).
+    base: a Linear, its weight a frozen Tensor or blocks of fewer bits, never copied, its gradient
+    never computed. While the adapters are merged into the weight, y = base(x).
     """
 
     def __init__(
@@ -198,10 +198,10 @@ def merge(model: Module) -> None:
     InputError, with nothing merged, where a weight is stored in another form than float32.
     """
     for path, layer in lora_layers(model):
-        if not are_plain(layer.base):
+        if not isinstance(layer.base.weight, Tensor):
             raise InputError(
-                f"{path} is a {type(layer.base).__name__}, whose weight cannot take an adapter; "
-                "load the base model in float32 to merge"
+                f"the weight of {path} is stored in blocks, which cannot take an adapter; load the "
+                "base model in float32 to merge"
             )
     for _, layer in lora_layers(model):
         if not layer.merged:

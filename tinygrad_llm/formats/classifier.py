@@ -69,7 +69,7 @@ def load_classifier(
     folder = Path(folder)
     family, config, scheme = read_config(folder / CONFIG)
     if scheme is not None:
-        raise InputError(f"the weights in {folder} are quantized; a classifier's are read as floats")
+        raise InputError(f"{folder} holds quantized weights; a classifier is read as floats")
     document = read_json_object(folder / CONFIG)
     head = HEADS.get(family.model_type)
     refuse_pickle(folder)

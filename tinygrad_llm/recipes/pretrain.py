@@ -22,12 +22,11 @@ from tinygrad_llm.recipes.corpus import END, prepare_corpus
 from tinygrad_llm.recipes.forecast import check_memory, forecast
 from tinygrad_llm.recipes.kinds import KINDS, SAMPLING, Kind
 from tinygrad_llm.recipes.reporter import Reporter
-from tinygrad_llm.recipes.run import Outcome, Plan, Run, due, remedied, restore, train_run
+from tinygrad_llm.recipes.run import Outcome, Run, plan_of, remedied, restore, train_run
 from tinygrad_llm.recipes.run_folder import open_folder
 from tinygrad_llm.recipes.settings import Settings
 from tinygrad_llm.text import Tokenizer, token_lengths
 from tinygrad_llm.training.evaluation import BATCH_TOKENS, Score, evaluate
-from tinygrad_llm.training.loop import StepReport
 from tinygrad_llm.training.optimizer import AdamW
 
 
@@ -58,10 +57,11 @@ class Pretraining(Run):
     def save_model(self) -> None:
         save_model(self.folder, self.model)
 
-    def after_step(self, report: StepReport, reporter: Reporter) -> None:
-        every = self.settings.run.sample_every
-        if every and due(report.step, every, self.loop.steps):
-            reporter.sampled(report.step, sample(self))
+    def sample(self, tokens: int = 100) -> str:
+        """What the model makes of the held-out text's beginning."""
+        rng = np.random.default_rng([self.settings.run.seed, self.optimizer.steps])
+        beginning = self.validation[:tokens]
+        return self.kind.sample(self.model, self.tokenizer, beginning, rng, tokens)
 
 
 def pretrain(
@@ -119,14 +119,8 @@ def build(settings: Settings, folder: Path, reporter: Reporter) -> Pretraining:
         rng,
         settings.loop,
         settings.schedule,
-        Plan(settings.run.eval_every, settings.run.save_every, settings.run.patience),
+        plan_of(settings.run),
         settings,
         tokenizer,
         validation,
     )
-
-
-def sample(run: Pretraining, tokens: int = 100) -> str:
-    """What the model makes of the held-out text's beginning. Draws from a generator of its own."""
-    rng = np.random.default_rng([run.settings.run.seed, run.optimizer.steps])
-    return run.kind.sample(run.model, run.tokenizer, run.validation[:tokens], rng, tokens)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -58,7 +58,13 @@ class Plan:
 
     eval_every: int  # steps
     save_every: int  # steps
+    sample_every: int = 0  # steps; 0 for no samples
     patience: int = 0  # evaluations without a better one before training stops; 0 for never
+
+
+def plan_of(config: Any) -> Plan:
+    """The plan that a group of settings with these keys states."""
+    return Plan(**{field.name: getattr(config, field.name) for field in fields(Plan)})
 
 
 @dataclass
@@ -97,8 +103,12 @@ class Run:
         """Write the model as what the run has made, for other commands to open."""
         raise NotImplementedError
 
-    def after_step(self, report: StepReport, reporter: Reporter) -> None:
-        """Called after each step, when it is logged, scored and saved."""
+    def evaluated(self) -> None:
+        """The held-out part was scored: for runs that keep something of each time."""
+
+    def sample(self) -> str:
+        """What the model writes. Draws from a generator of its own."""
+        raise NotImplementedError
 
 
 class Outcome(NamedTuple):
@@ -135,7 +145,8 @@ def train_run(run: Run, reporter: Reporter) -> Outcome:
                 score = _evaluate(run, journal, reporter)
             if stop or due(report.step, run.plan.save_every, run.loop.steps):
                 save(run)
-            run.after_step(report, reporter)
+            if run.plan.sample_every and due(report.step, run.plan.sample_every, run.loop.steps):
+                reporter.sampled(report.step, run.sample())
             if stop or _hopeless(run, reporter):
                 break
     save(run)
@@ -181,6 +192,7 @@ def _evaluate(run: Run, journal: Journal, reporter: Reporter) -> HeldOut:
         )
     journal.write(step=step, **score.row())
     reporter.evaluated(step, score)
+    run.evaluated()
     if progress.best is None or score.rank < progress.best:
         run.progress = Progress(score.rank, step, 0)
         run.save_model()

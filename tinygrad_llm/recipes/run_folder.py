@@ -68,7 +68,7 @@ def _store(folder: Path, settings: Groups) -> None:
 
 def _check_unchanged(folder: Path, now: Groups) -> None:
     """A run that has saved something may become longer or look more often, but stays the same; one
-    that has not is bound to the tokens that it has stored, if any.
+    that has not is bound to its tokens alone.
     """
     before, after = read_settings(str(folder / SETTINGS), type(now)()).flat(), now.flat()
     stored = any((folder / name).exists() for name in (TOKENS, "tokenizer.json"))

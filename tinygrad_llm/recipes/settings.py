@@ -1,7 +1,8 @@
-"""All settings of a run under one roof: each key lives in one dataclass, with its default.
+"""All settings of a pretraining run under one roof: each key lives in one dataclass, with its
+default.
 
 The command line's --set, a TOML file and the run folder's settings.toml speak of the same flat
-keys. Here are those of pretraining; each fine-tuning brings groups of its own.
+keys.
 """
 
 from __future__ import annotations

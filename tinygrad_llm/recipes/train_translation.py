@@ -8,10 +8,10 @@ the last evaluations, of which the model is the mean.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,13 @@ from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.inference.translate import GREEDY, translate_texts
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.recipes.run import Outcome, Run, plan_of, remedied, restore, train_run
 from tinygrad_llm.recipes.run_folder import open_folder
-from tinygrad_llm.recipes.run import Outcome, Plan, Run, due, remedied, restore, train_run
 from tinygrad_llm.recipes.translation_settings import TranslationConfig, TranslationSettings
 from tinygrad_llm.tensor_files import load_tensors, save_tensors
 from tinygrad_llm.text import Tokenizer, load_tokenizer, token_lengths
 from tinygrad_llm.training.evaluation import BATCH_TOKENS, Score, evaluate
-from tinygrad_llm.training.loop import StepReport, train_step
+from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.objectives import next_target_token
 from tinygrad_llm.training.optimizer import AdamW
 
@@ -50,8 +50,8 @@ Texts = Sequence[tuple[str, str]]
 
 
 @dataclass
-class Translation(Run):
-    """A transformer that learns to predict the next token of a translation."""
+class Translating(Run):
+    """A run that trains for translation: it predicts the next token of the target."""
 
     settings: TranslationSettings
     tokenizer: Tokenizer
@@ -59,7 +59,7 @@ class Translation(Run):
     samples: Texts
 
     def evaluate(self) -> Score:
-        """The loss on the held-out pairs, without smoothing: -log p of the label alone."""
+        """Without smoothing: -log p of the label alone."""
         lengths = token_lengths(self.tokenizer)
         return evaluate(self.model, next_target_token, self.held_out(), lengths)
 
@@ -69,21 +69,14 @@ class Translation(Run):
     def save_model(self) -> None:
         save_model(self.folder, self.model)
 
-    def after_step(self, report: StepReport, reporter: Reporter) -> None:
-        plan, steps = self.settings.run, self.loop.steps
-        if due(report.step, plan.eval_every, steps):
-            self._keep_weights()
-        if plan.sample_every and due(report.step, plan.sample_every, steps):
-            reporter.sampled(report.step, self.sample())
-
     def sample(self) -> str:
         """Some held-out texts, each with its greedy translation."""
         texts = [source for source, _ in self.samples]
         written = translate_texts(self.model, self.tokenizer, texts, GREEDY)
         return "\n".join(f"{a}\n  {b}" for a, b in zip(texts, written, strict=True))
 
-    def _keep_weights(self) -> None:
-        """These, and those of so many evaluations before as the mean is made of."""
+    def evaluated(self) -> None:
+        """Keep these weights, and those of so many evaluations before as the mean is made of."""
         path = self.folder / AVERAGES / f"step-{self.optimizer.steps:08}.safetensors"
         path.parent.mkdir(exist_ok=True)
         save_tensors(path, self.model.state_dict())
@@ -114,7 +107,7 @@ def train_translation(
     return outcome if outcome.signal is not None else _averaged(outcome, reporter)
 
 
-def build(settings: TranslationSettings, folder: Path, reporter: Reporter) -> Translation:
+def build(settings: TranslationSettings, folder: Path, reporter: Reporter) -> Translating:
     """Pairs, tokenizer, model, optimizer and batches at step 0."""
     training, held_out = _texts(settings.run)
     tokenizer = _tokenizer(settings, training, folder, reporter)
@@ -127,22 +120,24 @@ def build(settings: TranslationSettings, folder: Path, reporter: Reporter) -> Tr
     sizes = len(pairs), len(pairs.sources), len(pairs.targets), len(validation)
     reporter.note("%d pairs of %d and %d tokens; %d pairs are held out" % sizes)
     weights_seed, batches_seed = np.random.SeedSequence(settings.run.seed).spawn(2)
+    batches = PairBatches(
+        pairs,
+        batch_tokens=settings.run.batch_tokens,
+        rng=np.random.default_rng(batches_seed),
+    )
     rng = np.random.default_rng(weights_seed)
     model = EncoderDecoder(config, rng=rng)
-    return Translation(
+    smoothing = settings.run.label_smoothing
+    return Translating(
         folder,
         model,
-        partial(next_target_token, label_smoothing=settings.run.label_smoothing),
+        functools.partial(next_target_token, label_smoothing=smoothing),
         AdamW(model.parameters(), settings.adamw),
-        PairBatches(
-            pairs,
-            batch_tokens=settings.run.batch_tokens,
-            rng=np.random.default_rng(batches_seed),
-        ),
+        batches,
         rng,
         settings.loop,
         settings.schedule,
-        Plan(settings.run.eval_every, settings.run.save_every, settings.run.patience),
+        plan_of(settings.run),
         settings,
         tokenizer,
         validation,
@@ -192,7 +187,7 @@ def _config(config: EncoderDecoderConfig, tokenizer: Tokenizer) -> EncoderDecode
     return dataclasses.replace(config, vocab_size=tokenizer.vocab_size, **found)
 
 
-def forecast(run: Translation) -> str:
+def forecast(run: Translating) -> str:
     """What the run will cost, from a few steps of a model like it on its own batches."""
     settings, rng = run.settings, np.random.default_rng(0)
     model = EncoderDecoder(run.model.config, rng=rng)

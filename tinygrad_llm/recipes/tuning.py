@@ -101,10 +101,12 @@ def course(config: TuningConfig, batches: Epochs) -> Course:
     an_epoch = -(-len(batches) // config.accumulation)
     steps = config.epochs * an_epoch
     every = max(1, an_epoch // config.evaluations)
+    same = {name: getattr(config, name) for name in ("batch_size", "accumulation", "clip")}
+    warmup = int(config.warmup_share * steps)
     return Course(
-        LoopConfig(steps, config.batch_size, config.accumulation, config.clip),
-        ScheduleConfig(config.lr, 0.0, int(config.warmup_share * steps)),
-        Plan(every, every, config.patience),
+        LoopConfig(steps=steps, **same),
+        ScheduleConfig(lr=config.lr, min_lr=0.0, warmup=warmup),
+        Plan(eval_every=every, save_every=every, patience=config.patience),
     )
 
 

@@ -30,11 +30,14 @@ def next_token(model: Module, inputs: np.ndarray, targets: np.ndarray) -> Loss:
     """The label of each token is the one after it; inputs and targets (B, T), targets of -100 do
     not count.
 
-    The same as F.cross_entropy of model(inputs), without all logits in memory at once.
+    The same as F.cross_entropy of model(inputs), without all logits in memory at once, and without
+    those of tokens that do not count.
     """
     states, weight = model.hidden(inputs), model.lm_head.weight
+    if not (counts := targets != IGNORE).all():
+        states, targets = states[counts], targets[counts]
     total = F.linear_cross_entropy(states, weight, targets, ignore_index=IGNORE, reduction="sum")
-    return Loss(total, int(np.count_nonzero(targets != IGNORE)))
+    return Loss(total, int(np.count_nonzero(counts)))
 
 
 def next_target_token(
