@@ -74,10 +74,11 @@ def test_a_message_cannot_end_itself():
 
 def test_the_kept_cache_changes_no_reply_and_reads_no_token_twice(monkeypatch):
     model, read = model_of(), []
-    chat, hidden = chat_of(model, system="be brief"), model.hidden
+    embed = model.embed
     monkeypatch.setattr(
-        model, "hidden", lambda ids, **kw: read.append(ids.shape[1]) or hidden(ids, **kw)
+        model, "embed", lambda ids, past=0: read.append(ids.shape[1]) or embed(ids, past)
     )
+    chat = chat_of(model, system="be brief")
     for text in ("the fox", "jumps", "over the dog"):
         before = chat.ids
         say(chat, text)

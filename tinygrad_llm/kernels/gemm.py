@@ -20,12 +20,10 @@ from tinygrad_llm.kernels.simd import (
     FLOAT_BYTES,
     LANES,
     ROWS,
-    VECTORS,
-    multiply_rows,
-    multiply_tile,
     pointer,
 )
 from tinygrad_llm.kernels.threads import get_num_threads
+from tinygrad_llm.kernels.tile import multiply, panels, portion
 
 # A block of a stays in the second-level cache, which is larger where there is AVX-512; a block of b
 # in the third, a panel of b (DEPTH x COLUMNS) in the first or second. With DEPTH 256 the output
@@ -38,7 +36,6 @@ B_PANEL = DEPTH * COLUMNS
 A_BLOCK = BLOCK_ROWS // ROWS * A_PANEL
 B_BLOCK = BLOCK_COLUMNS // COLUMNS * B_PANEL
 WORKSPACE = A_BLOCK + B_BLOCK + ROWS * COLUMNS
-FEW = ROWS // 4  # rows that are faster one by one than as a tile whose other rows are for nothing
 SMALL = 400_000  # products of numbers, below which a second thread costs more than it brings
 
 
@@ -87,7 +84,7 @@ def _multiply(arguments, worker, workers):
     b_offsets = line(arguments, _B_OFFSETS, int64)
     epilogue = epilogue_of(arguments, _EPILOGUE, n)
     parts = 1 if batch % workers == 0 else workers
-    row_parts, column_parts = _grid(_panels(m, ROWS), _panels(n, COLUMNS), parts)
+    row_parts, column_parts = _grid(panels(m, ROWS), panels(n, COLUMNS), parts)
     parts = row_parts * column_parts
     tasks = batch * parts
     room = address(arguments, _ROOM) + worker * WORKSPACE * FLOAT_BYTES
@@ -99,8 +96,8 @@ def _multiply(arguments, worker, workers):
             (a, stride(arguments, _A, 0), stride(arguments, _A, 1), m),
             (b, stride(arguments, _B, 1), stride(arguments, _B, 0), n),
             (out, stride(arguments, _OUT, 1)),
-            _range(m, ROWS, part // column_parts, row_parts),
-            _range(n, COLUMNS, part % column_parts, column_parts),
+            portion(m, ROWS, part // column_parts, row_parts),
+            portion(n, COLUMNS, part % column_parts, column_parts),
             size(arguments, _A, 1),
             number(arguments, _ACCUMULATE),
             epilogue,
@@ -118,22 +115,11 @@ def _grid(row_panels, column_panels, parts):
     """
     best, shortest = (1, 1), row_panels * column_panels * 8 + row_panels + column_panels * 2
     for rows in range(1, parts + 1):
-        m, n = _panels(row_panels, rows), _panels(column_panels, parts // rows)
+        m, n = panels(row_panels, rows), panels(column_panels, parts // rows)
         time = m * n * 6 + m * 2 + n * 4  # in cycles for each k: tiles, packing of a, packing of b
         if time < shortest:
             best, shortest = (rows, parts // rows), time
     return best
-
-
-@njit(**INNER)
-def _panels(count, width):
-    return (count + width - 1) // width
-
-
-@njit(**INNER)
-def _range(count, width, part, parts):
-    panels = _panels(count, width)
-    return part * panels // parts * width, min((part + 1) * panels // parts * width, count)
 
 
 @njit(**INNER)
@@ -146,12 +132,12 @@ def _rectangle(a, b, c, rows, columns, depth, accumulate, epilogue, room):
     """
     if depth == 0:
         _rectangle_without_products(c, rows, columns, accumulate, epilogue)
-    k_blocks = _panels(depth, DEPTH)
+    k_blocks = panels(depth, DEPTH)
     for j in range(columns[0], columns[1], BLOCK_COLUMNS):
         j_end = min(j + BLOCK_COLUMNS, columns[1])
         for block in range(k_blocks):
-            k, k_end = _range(depth, LANES, block, k_blocks)
-            add = accumulate or block > 0
+            k, k_end = portion(depth, LANES, block, k_blocks)
+            add = int64(accumulate or block > 0)
             last = block == k_blocks - 1
             for i in range(rows[0], rows[1], BLOCK_ROWS):
                 part = (i, min(i + BLOCK_ROWS, rows[1])), (j, j_end), (k, k_end)
@@ -165,11 +151,12 @@ def _block(a, b, c, part, all_rows, add, last, epilogue, room):
     """
     rows, columns, ks = part
     depth, b_room = ks[1] - ks[0], room + A_BLOCK * FLOAT_BYTES
+    edge = b_room + B_BLOCK * FLOAT_BYTES
     packed = _pack_a(room, a, rows, ks[0], depth)
     # If this block is the only one of rows, one place serves every panel of b, and it never leaves
     # the nearest cache.
     step = 0 if rows == all_rows else B_PANEL * FLOAT_BYTES
-    tiles = _panels(rows[1] - rows[0], ROWS)
+    tiles = panels(rows[1] - rows[0], ROWS)
     for j in range(columns[0], columns[1], COLUMNS):
         panel = b_room + (j - columns[0]) // COLUMNS * step
         ahead = panel, panel, 0
@@ -183,7 +170,8 @@ def _block(a, b, c, part, all_rows, add, last, epilogue, room):
             start, line, stretch = ahead
             fetch = start + tile * COLUMNS // tiles * stretch, line, 65536 // tiles
             part = i, min(i + ROWS, rows[1]), j, min(j + COLUMNS, columns[1])
-            _tile(operands, room, tile, c, part, add, fetch)
+            own = room + tile * A_PANEL * FLOAT_BYTES
+            multiply(operands, own, edge, c, part, add, fetch)
         if last:
             place = c[0] + j * FLOAT_BYTES + rows[0] * c[1]
             wide = min(COLUMNS, columns[1] - j)
@@ -218,54 +206,8 @@ def _ahead(b, j, k, depth):
     """
     address = b[0] + j * b[1] + k * b[2]
     if b[1] == FLOAT_BYTES:
-        return address, b[2], _panels(depth, COLUMNS) * b[2]
+        return address, b[2], panels(depth, COLUMNS) * b[2]
     return address, COLUMNS * FLOAT_BYTES, b[1]
-
-
-@njit(**INNER)
-def _tile(operands, room, tile, c, part, add, fetch):
-    """The tile-th tile of a block, which is part of c: rows and columns from first to end."""
-    a, k, packed, panel, depth = operands
-    i, i_end, j, j_end = part
-    if i_end - i <= FEW and j_end - j == COLUMNS and a[2] == FLOAT_BYTES:
-        _rows_alone(operands, c, part, add, fetch)
-        return
-    place, stride = c[0] + i * c[1] + j * FLOAT_BYTES, c[1]
-    whole = i_end - i == ROWS and j_end - j == COLUMNS
-    target, more = place, add
-    if not whole:
-        target, stride, more = room + (A_BLOCK + B_BLOCK) * FLOAT_BYTES, COLUMNS * FLOAT_BYTES, 0
-    if i < packed:
-        lies = a[0] + i * a[1] + k * FLOAT_BYTES
-        multiply_rows(ROWS, VECTORS, LANES, lies, a[1], panel, depth, target, stride, more, fetch)
-    else:
-        lies = room + tile * A_PANEL * FLOAT_BYTES
-        multiply_tile(ROWS, VECTORS, LANES, lies, panel, depth, target, stride, more, fetch)
-    if not whole:
-        _move(target, place, c[1], i_end - i, j_end - j, add)
-
-
-@njit(**INNER)
-def _rows_alone(operands, c, part, add, fetch):
-    """Few rows, each a tile of its own: then what takes the time is to read b once."""
-    a, k, _, panel, depth = operands
-    i, i_end, j, _ = part
-    address, line, stretch = fetch
-    for row in range(i, i_end):
-        lies = a[0] + row * a[1] + k * FLOAT_BYTES
-        place = c[0] + row * c[1] + j * FLOAT_BYTES
-        ahead = address, line, stretch if row == i else 0
-        multiply_rows(1, VECTORS, LANES, lies, a[1], panel, depth, place, c[1], add, ahead)
-
-
-@njit(**INNER)
-def _move(tile, place, stride, rows, columns, add):
-    """The part of a tile that exists, at the edge of c."""
-    for i in range(rows):
-        source = carray(pointer(tile + i * COLUMNS * FLOAT_BYTES), columns)
-        target = carray(pointer(place + i * stride), columns)
-        for j in range(columns):
-            target[j] = target[j] + source[j] if add else source[j]
 
 
 @njit(**INNER)
