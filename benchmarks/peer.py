@@ -19,6 +19,13 @@ from benchmarks import machine
 ROOT = Path(__file__).parents[1]
 
 
+def environment() -> dict[str, str]:
+    """The variables of a contender's process: without how long idle OpenMP threads spin, which our
+    kernels set for themselves as they load, and which PyTorch would inherit.
+    """
+    return {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+
+
 class Peer:
     """The parent's side: `call` runs a method over there and returns what it returned.
 
@@ -35,6 +42,7 @@ class Peer:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=environment(),
         )
 
     def call(self, method: str, **arguments: Any) -> Any:

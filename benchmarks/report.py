@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmarks import attention, curves, machine, matmul, startup, tables, tokenizers, training
-from benchmarks.peer import ROOT
+from benchmarks.peer import ROOT, environment
 from tinygrad_llm.files import write_atomic
 
 OUT = Path(__file__).parent
@@ -69,7 +69,9 @@ def measure_ops(quick: bool) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ops.json"
         command = [sys.executable, "-m", "pytest", "benchmarks", f"--benchmark-json={file}", *some]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment()
+        )
         results = json.loads(file.read_text())["benchmarks"]
     rows: dict[str, dict] = {}
     for result in results:
