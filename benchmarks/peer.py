@@ -6,6 +6,7 @@ The protocol: a line {"method": ..., arguments} in, a line {"value": ...} or {"e
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -63,7 +64,8 @@ class Peer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # a last request that a dead process left
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 

@@ -7,17 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import (
-    attention,
-    curves,
-    machine,
-    matmul,
-    report,
-    startup,
-    tables,
-    tokenizers,
-    training,
-)
+from benchmarks import attention, curves, machine, matmul, report, startup, tables
+from benchmarks import tokenizers, training
 from benchmarks.peer import Peer, environment
 from benchmarks.peers import OURS, PEERS, products
 from benchmarks.turns import PAUSE, Ratio, compare, phase, take_turns
