@@ -6,6 +6,7 @@ The protocol: a line {"method": ..., arguments} in, a line {"value": ...} or {"e
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -17,6 +18,13 @@ from typing import Any
 from benchmarks import machine
 
 ROOT = Path(__file__).parents[1]
+
+
+def environment() -> dict[str, str]:
+    """The variables of a contender's process: without how long idle OpenMP threads spin, which our
+    kernels set for themselves as they load, and which PyTorch would inherit.
+    """
+    return {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
 
 
 class Peer:
@@ -35,6 +43,7 @@ class Peer:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=environment(),
         )
 
     def call(self, method: str, **arguments: Any) -> Any:
@@ -55,7 +64,8 @@ class Peer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # a last request that a dead process left
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 

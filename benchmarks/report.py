@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import attention, curves, inference, machine, matmul, startup, tables, tokenizers
 from benchmarks import training
-from benchmarks.peer import ROOT
+from benchmarks.peer import ROOT, environment
 from tinygrad_llm.files import write_atomic
 
 OUT = Path(__file__).parent
@@ -75,7 +75,9 @@ def measure_ops(quick: bool) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ops.json"
         command = [sys.executable, "-m", "pytest", "benchmarks", f"--benchmark-json={file}", *some]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment()
+        )
         results = json.loads(file.read_text())["benchmarks"]
     rows: dict[str, dict] = {}
     for result in results:

@@ -1,6 +1,7 @@
 """The benchmarks measure what they say: turns, ratios, checks before timing, processes, tables."""
 
 import json
+import os
 import time
 
 import numpy as np
@@ -19,7 +20,7 @@ from benchmarks import (
     training,
     translation,
 )
-from benchmarks.peer import Peer
+from benchmarks.peer import Peer, environment
 from benchmarks.peers import OURS, PEERS, products
 from benchmarks.turns import PAUSE, Ratio, compare, phase, take_turns
 from benchmarks.workloads import WORKLOADS, Workload
@@ -90,6 +91,11 @@ def test_matmul_rows(capsys):
     with pytest.raises(SystemExit) as leaving:
         matmul.main(["--threads", "1000"])
     assert leaving.value.code == 2 and "1000" in capsys.readouterr().err
+
+
+def test_a_peer_does_not_inherit_what_our_kernels_set_for_themselves(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "10000")
+    assert environment().items() == os.environ.items() - {("GOMP_SPINCOUNT", "10000")}
 
 
 def test_a_peer_obeys_in_its_own_process():
