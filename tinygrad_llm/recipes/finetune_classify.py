@@ -69,7 +69,7 @@ class ClassifyConfig:
 class ClassifySettings(Groups):
     """The four groups of a classification run."""
 
-    tuning: TuningConfig = field(default_factory=TuningConfig)
+    tuning: TuningConfig = field(default_factory=lambda: TuningConfig(lr=1e-4))
     adamw: AdamWConfig = field(default_factory=AdamWConfig)
     lora: LoRAConfig = field(default_factory=lambda: LoRAConfig(rank=0))
     classify: ClassifyConfig = field(default_factory=ClassifyConfig)
