@@ -8,10 +8,11 @@ import pytest
 from tests.kernel_laws import assert_deterministic, assert_equals_reference
 from tinygrad_llm.kernels import epilogues, threads
 from tinygrad_llm.kernels.buffers import Room
-from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, FEW, gemm
+from tinygrad_llm.kernels.gemm import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, gemm
 from tinygrad_llm.kernels.matmul import linear
 from tinygrad_llm.kernels.simd import COLUMNS, LANES, ROWS
 from tinygrad_llm.ops import matmul as ops
+from tinygrad_llm.kernels.tile import FEW
 
 EDGES = [1, 2, LANES - 1, LANES, ROWS, ROWS + 1, COLUMNS, COLUMNS + 1, 3 * COLUMNS + 5]
 SHAPES = [(m, k, n) for m in EDGES for k in (1, LANES, LANES + 3) for n in EDGES] + [
