@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.blocks import widened
 from tinygrad_llm.errors import InputError, suggest
 from tinygrad_llm.formats.family import Slot
 from tinygrad_llm.formats.folder import family_of
@@ -71,6 +72,7 @@ class LoRALinear(Module):
         self.base, self.adapters = base, sorted(adapters, key=lambda adapter: adapter.first)
         self.scale, self.dropout, self.rng = config.alpha / config.rank, config.dropout, rng
         self.merged = False
+        self._blocks: np.ndarray | None = None  # base's weight, while floats stand in its place
 
     def forward(self, x: Tensor) -> Tensor:
         return self._adapted(self.base(x), x)
@@ -109,16 +111,26 @@ class LoRALinear(Module):
         return F.concatenate([adapter.lora_A for adapter in self.adapters]), F.concatenate(blocks)
 
     def changed(self, sign: int) -> np.ndarray:
-        """The weight of base with what the adapters do to it added (1) or taken away (-1)."""
-        weight = self.base.weight.data.copy()
+        """The weight of base, as floats, with what the adapters do to it added (1) or taken away
+        (-1).
+        """
+        weight = self.base.weight
+        weight = weight.data.copy() if isinstance(weight, Tensor) else widened(weight)
         for adapter in self.adapters:
             change = adapter.lora_B.data @ adapter.lora_A.data * (sign * self.scale)
             weight[adapter.first : adapter.first + adapter.rows] += change
         return weight
 
     def fold(self, sign: int) -> None:
-        """Let the weight of base be the changed one."""
-        self.base.weight.copy_(self.changed(sign))
+        """Let the weight of base be the changed one. In place of blocks of 8 or 4 bits, which could
+        not hold it, stand floats, until the change is taken away.
+        """
+        if self._blocks is not None:
+            self.base.weight, self._blocks = self._blocks, None
+        elif isinstance(self.base.weight, Tensor):
+            self.base.weight.copy_(self.changed(sign))
+        else:
+            self._blocks, self.base.weight = self.base.weight, Tensor(self.changed(sign))
         self.merged = sign > 0
 
 
@@ -193,16 +205,7 @@ def lora_layers(model: Module) -> Iterator[tuple[str, LoRALinear]]:
 
 
 def merge(model: Module) -> None:
-    """Add the adapters to the weights, so that they cost no time; what the model computes stays.
-
-    InputError, with nothing merged, where a weight is stored in another form than float32.
-    """
-    for path, layer in lora_layers(model):
-        if not isinstance(layer.base.weight, Tensor):
-            raise InputError(
-                f"the weight of {path} is stored in blocks, which cannot take an adapter; load the "
-                "base model in float32 to merge"
-            )
+    """Add the adapters to the weights, so that they cost no time; what the model computes stays."""
     for _, layer in lora_layers(model):
         if not layer.merged:
             layer.fold(1)

@@ -36,6 +36,7 @@ B_PANEL = DEPTH * COLUMNS
 A_BLOCK = BLOCK_ROWS // ROWS * A_PANEL
 B_BLOCK = BLOCK_COLUMNS // COLUMNS * B_PANEL
 WORKSPACE = A_BLOCK + B_BLOCK + ROWS * COLUMNS
+PAGE = 4096  # bytes
 SMALL = 400_000  # products of numbers, below which a second thread costs more than it brings
 
 
@@ -181,11 +182,12 @@ def _block(a, b, c, part, all_rows, add, last, epilogue, room):
 @njit(**INNER)
 def _pack_a(room, a, rows, k, depth):
     """Pack the rows of a block, but for whole panels of rows whose ks lie side by side: these are
-    read as they lie. Returns the first row that is packed.
+    read as they lie, unless whole pages lie between them, for which the nearest cache has few
+    places. Returns the first row that is packed.
     """
     count = (rows[1] - rows[0]) // ROWS
     whole = rows[0] + count * ROWS
-    if a[2] == FLOAT_BYTES:
+    if a[2] == FLOAT_BYTES and a[1] % PAGE:
         first, packed = whole, whole
     elif a[1] == FLOAT_BYTES:
         first, packed = whole, rows[0]

@@ -22,6 +22,7 @@ from tinygrad_llm.inference.generation_config import GenerationConfig, save_gene
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.models.llama import Llama
 from tinygrad_llm.nn import Module
+from tinygrad_llm.nn.quantized import named_blocks
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.recipes.run import Run
 from tinygrad_llm.recipes.tuning import Base, open_base
@@ -41,6 +42,11 @@ def open_decoder(source: str, lora: LoRAConfig, rng: np.random.Generator) -> Bas
         )
     if lora.rank:
         add_lora(base.model, **vars(lora), rng=rng)
+    elif any(named_blocks(base.model)):
+        raise InputError(
+            f"the weights in {source} are quantized, and such weights do not train; train adapters "
+            "beside them: --lora 8"
+        )
     return base
 
 
