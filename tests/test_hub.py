@@ -40,7 +40,7 @@ class Hub(BaseHTTPRequestHandler):
             ]
             self.answer(json.dumps(tree).encode())
         elif path.startswith(f"/{NAME}/resolve/{COMMIT}/"):
-            self.answer(Hub.files[path.rsplit("/", 1)[1]])
+            self.answer(Hub.files[path.partition(f"/resolve/{COMMIT}/")[2]])
         else:
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")
@@ -74,6 +74,7 @@ def served(tmp_path, monkeypatch):
     Hub.files = {path.name: path.read_bytes() for path in (tmp_path / "source").iterdir()}
     Hub.files["pytorch_model.bin"] = b"a pickle"
     Hub.files["model.py"] = b"raise SystemExit"
+    Hub.files["onnx/config.json"] = b"{}"
     Hub.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -100,7 +101,7 @@ def test_a_name_becomes_a_folder_of_ours(served, tmp_path, revision):
     np.testing.assert_array_equal(logits(load_model(tmp_path / "own")), logits(noisy_model()))
 
 
-def test_nothing_that_could_run_is_asked_for(served, tmp_path):
+def test_neither_variants_nor_what_could_run_is_asked_for(served, tmp_path):
     folder, _ = ours.download(NAME)
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
     assert not any(path.endswith((".bin", ".py")) for path in Hub.asked)
