@@ -1,9 +1,13 @@
-"""Which examples are short enough, and whose files a folder holds."""
+"""Which examples are short enough, whose files a folder holds, and the memory of a step."""
+
+import subprocess
+import sys
 
 import pytest
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.recipes.adapting import is_kept, short_enough
+from tinygrad_llm.recipes.import_ import find_weights, import_model
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.training import checkpoint
 
@@ -24,3 +28,43 @@ def test_a_file_is_the_runs_once_there_is_a_checkpoint(tmp_path):
     assert not is_kept(path)
     (tmp_path / checkpoint.FILE).touch()
     assert is_kept(path)
+
+
+STEP = """
+import sys
+
+import numpy as np
+
+from tinygrad_llm.finetuning.lora import LoRAConfig
+from tinygrad_llm.recipes.adapting import open_decoder
+from tinygrad_llm.recipes.forecast import most_memory
+from tinygrad_llm.training.loop import train_step
+from tinygrad_llm.training.objectives import next_token
+from tinygrad_llm.training.optimizer import AdamW
+
+rng = np.random.default_rng(0)
+model = open_decoder(sys.argv[1], LoRAConfig(), rng).model.train()
+optimizer = AdamW(model.parameters())
+batch = rng.integers(49152, size=(2, 8, 128))
+for _ in range(2):
+    train_step(model, next_token, optimizer, [tuple(batch)], lr=1e-3, clip=1.0, rng=rng)
+print(most_memory())
+"""
+
+
+def test_a_step_of_adapters_beside_weights_in_4_bits_fits_in_a_gigabyte(tmp_path):
+    """SmolLM2-135M, 8 texts of 128 tokens: the process, its opening and two steps."""
+    if sys.platform != "linux":
+        pytest.skip("the largest memory of a process is read from Linux's /proc")
+    try:
+        find_weights("smollm2")
+    except InputError as error:
+        pytest.skip(str(error))
+    import_model("smollm2", tmp_path / "4-bit", keep_bits=True)
+    done = subprocess.run(
+        [sys.executable, "-c", STEP, tmp_path / "4-bit"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 1.2e9

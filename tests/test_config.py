@@ -1,9 +1,12 @@
-"""Settings from a TOML file, which may be any file."""
+"""Settings from a TOML file, which may be any file, and shapes of models without a meaning."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import pytest
 
 from tinygrad_llm import config
-from tinygrad_llm.config import read_toml
+from tinygrad_llm.config import check_shape, read_toml
 from tinygrad_llm.errors import InputError
 
 
@@ -25,3 +28,27 @@ def test_a_file_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
     (tmp_path / "a.toml").write_text("#" * 101)
     with pytest.raises(InputError, match="larger than 100 bytes"):
         read_toml(tmp_path / "a.toml")
+
+
+@dataclass(frozen=True)
+class Shape:
+    heads: int = 4
+    pad_token_id: int = 0
+    attention_dropout: float = 0.0
+    norm_eps: float = 1e-5
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({}, None),
+        ({"attention_dropout": 0}, None),  # JSON writes 0.0 as 0
+        ({"heads": 0}, "heads is 0; it must be at least 1"),
+        ({"pad_token_id": -1}, "pad_token_id is -1; it must be at least 0"),
+        ({"attention_dropout": 1.0}, r"attention_dropout 1.0 is not in \[0, 1\)"),
+        ({"attention_dropout": float("nan")}, "attention_dropout nan is not in"),
+    ],
+)
+def test_shapes_without_a_meaning(values, complaint):
+    with pytest.raises(InputError, match=complaint) if complaint else nullcontext():
+        check_shape(Shape(**values))

@@ -21,6 +21,14 @@ ROOT = Path(__file__).parents[1] / "examples"
 FILES = sorted(ROOT.glob("[0-9]*.py"))
 
 
+def needs(name):
+    """Skip where the package with these weights is not installed."""
+    try:
+        find_weights(name)
+    except InputError as error:
+        pytest.skip(str(error))
+
+
 def load(number):
     path = next(ROOT.glob(f"{number:0>2}_*.py"))
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -174,15 +182,16 @@ def test_translation_emerges():
     assert not module.main(steps=2, tested=5)
 
 
-def smollm2():
-    try:
-        return find_weights("smollm2")
-    except InputError as error:
-        pytest.skip(str(error))
+def test_fewer_labels(tmp_path, capsys):
+    needs("minilm")
+    path = tmp_path / "sms.tsv"
+    path.write_text("label\ttext\n" + "ham\tSee you at home.\nspam\tYou won, call now!\n" * 10)
+    load(18).main(path, sizes=(4,), steps=1)
+    assert "4 labels: bag of words 100.0%, pretrained " in capsys.readouterr().out
 
 
 def test_open_model(capsys):
-    smollm2()
+    needs("smollm2")
     assert load(19).main(tasks=load(19).TASKS[:1], tokens=12)
     assert "1 of 1" in capsys.readouterr().out
 
@@ -207,7 +216,7 @@ def test_digits():
 
 
 def test_labels(capsys):
-    smollm2()
+    needs("smollm2")
     load(24).main(size=2, shots=(1,))
     assert "1 shots" in capsys.readouterr().out
     low, high = load(24).interval(1.0, 16)

@@ -36,6 +36,21 @@ def from_mapping(
     return dataclasses.replace(base, **checked) if base is not None else cls(**checked)
 
 
+def check_shape(config: Any) -> None:
+    """InputError where a field of a model's dataclass has no meaning: a whole number below 1, an id
+    below 0, dropout outside [0, 1).
+
+    The field's type decides, not the value's: JSON may write 0.0 as 0.
+    """
+    for field in dataclasses.fields(config):
+        name, value = field.name, getattr(config, field.name)
+        least = 0 if name.endswith("_id") else 1
+        if field.type in (int, "int") and value < least:
+            raise InputError(f"{name} is {value}; it must be at least {least}")
+        if "dropout" in name and not 0 <= value < 1:
+            raise InputError(f"{name} {value} is not in [0, 1)")
+
+
 def parse_assignment(text: str, cls: type) -> tuple[str, Any]:
     """`key=value` from a command line as (key, typed value)."""
     key, equals, value = text.partition("=")

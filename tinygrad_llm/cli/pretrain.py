@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
+from tinygrad_llm.cli.options import add_command, apply_threads
+from tinygrad_llm.cli.run_flags import add_out, add_run, run_settings
 
 if TYPE_CHECKING:
     from tinygrad_llm.recipes.reporter import Reporter
@@ -28,31 +29,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="PATH",
         help="text files, folders, globs, - for standard input, or one .bin file of token ids",
     )
-    parser.add_argument(
-        "--out", default="runs/gpt", metavar="DIR", help="the run folder (default: runs/gpt)"
-    )
+    add_out(parser, "runs/gpt")
     parser.add_argument(
         "--preset",
         metavar="NAME",
         help="default, char-cpu, baby, gpt2, gpt2-medium, -large, -xl, or bert",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="of weights, batches, dropout and samples"
+    add_run(
+        parser, seed="weights, batches, dropout and samples", setting="n_layer=6 or lr=3e-4"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any setting, such as n_layer=6 or lr=3e-4; a wrong key lists what there is",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml"
-    )
-    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -72,24 +58,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resolve(args: argparse.Namespace, reporter: Reporter) -> Settings:
-    """The settings from, in rising order, the preset or the run that is resumed, the file, --set,
-    the flags.
-    """
+    """What run_settings makes of the preset and the flags."""
     from tinygrad_llm.recipes.run_folder import SETTINGS
     from tinygrad_llm.recipes.settings import Settings, preset, read_settings
 
+    asked = preset("default" if args.preset is None else args.preset)
     stored = Path(args.out) / SETTINGS
-    settings = asked = preset("default" if args.preset is None else args.preset)
-    if args.resume and stored.exists():
-        settings = read_settings(str(stored), Settings())
-        if args.preset is not None:
-            _warn_of_unused(args, asked, settings, reporter)
-    if args.config:
-        settings = read_settings(args.config, settings)
+    if args.resume and args.preset is not None and stored.exists():
+        _warn_of_unused(args, asked, read_settings(str(stored), Settings()), reporter)
     flags = {"steps": args.steps, "seed": args.seed, "data": args.data}
-    return settings.assigned(args.assignments).updated(
-        {k: v for k, v in flags.items() if v is not None}
-    )
+    return run_settings(args, asked, flags, empty=Settings())
 
 
 def _warn_of_unused(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
+from tinygrad_llm.cli.options import add_command, apply_threads
+from tinygrad_llm.cli.run_flags import add_out, add_run, run_settings
+
+if TYPE_CHECKING:
+    from tinygrad_llm.recipes.translation_settings import TranslationSettings
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -26,27 +30,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--val-source", metavar="FILE", help="held-out texts (default: the last 3%% of the others)"
     )
     parser.add_argument("--val-target", metavar="FILE", help="their translations")
-    parser.add_argument(
-        "--out",
-        default="runs/translation",
-        metavar="DIR",
-        help="the run folder (default: runs/translation)",
-    )
+    add_out(parser, "runs/translation")
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    parser.add_argument("--seed", type=int, metavar="N", help="of weights, batches and dropout")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any setting, such as d_model=256 or dropout=0.1; a wrong key lists what there is",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml"
-    )
-    add_threads(parser)
+    add_run(parser, seed="weights, batches and dropout", setting="d_model=256 or dropout=0.1")
     parser.set_defaults(run=run)
 
 
@@ -71,17 +57,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def resolve(args: argparse.Namespace):
-    """The settings from, in rising order, the run that is resumed, the file, --set, the flags."""
-    from tinygrad_llm.recipes.run_folder import SETTINGS
-    from tinygrad_llm.recipes.settings import read_settings
+def resolve(args: argparse.Namespace) -> TranslationSettings:
+    """What run_settings makes of the flags."""
     from tinygrad_llm.recipes.translation_settings import TranslationSettings
 
-    settings, stored = TranslationSettings(), Path(args.out) / SETTINGS
-    if args.resume and stored.exists():
-        settings = read_settings(str(stored), settings)
-    if args.config:
-        settings = read_settings(args.config, settings)
     names = ("source", "target", "val_source", "val_target", "steps", "seed")
-    flags = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return settings.assigned(args.assignments).updated(flags)
+    flags = {name: getattr(args, name) for name in names}
+    return run_settings(args, TranslationSettings(), flags)

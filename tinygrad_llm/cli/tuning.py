@@ -1,12 +1,11 @@
-"""Flags that every fine-tuning has, and the settings that they make."""
+"""Flags that every fine-tuning has beside those of every training."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_llm.cli.options import add_threads
+from tinygrad_llm.cli.run_flags import add_out, add_run, run_settings
 
 if TYPE_CHECKING:
     from tinygrad_llm.recipes.settings import S
@@ -15,14 +14,12 @@ FLAGS = ("base", "data", "epochs", "lr", "patience", "seed")
 
 
 def add_tuning(parser: argparse.ArgumentParser, *, data: str, out: str) -> None:
-    """BASE, --data with the help `data`, --out with the default `out`, --epochs to --config."""
+    """BASE, --data with the help `data`, --out with the default `out`, --epochs to --threads."""
     parser.add_argument(
         "base", metavar="BASE", help="a Hugging Face folder, a .gguf file, smollm2 or minilm"
     )
     parser.add_argument("--data", required=True, metavar="FILE", help=data)
-    parser.add_argument(
-        "--out", default=out, metavar="DIR", help=f"the run folder (default: {out})"
-    )
+    add_out(parser, out)
     parser.add_argument("--epochs", type=int, metavar="N", help="how often each example is read")
     parser.add_argument("--lr", type=float, metavar="X", help="the largest learning rate")
     parser.add_argument(
@@ -31,20 +28,7 @@ def add_tuning(parser: argparse.ArgumentParser, *, data: str, out: str) -> None:
         metavar="N",
         help="stop early after N evaluations without a better one (default: never)",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="of split, batches and fresh weights")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any setting, such as batch_size=16 or max_length=60; a wrong key lists what there is",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml"
-    )
-    add_threads(parser)
+    add_run(parser, seed="split, batches and fresh weights", setting="batch_size=16")
 
 
 def add_lora(parser: argparse.ArgumentParser) -> None:
@@ -63,19 +47,5 @@ def add_lora(parser: argparse.ArgumentParser) -> None:
 
 
 def tuning_settings(args: argparse.Namespace, default: S, **flags: Any) -> S:
-    """The settings from, in rising order, the run that is resumed, the file, --set, the flags.
-
-    flags: those of the command alone; None where it was not given.
-    """
-    from tinygrad_llm.recipes.run_folder import SETTINGS
-    from tinygrad_llm.recipes.settings import read_settings
-
-    stored, settings = Path(args.out) / SETTINGS, default
-    if args.resume and stored.exists():
-        settings = read_settings(str(stored), default)
-    if args.config:
-        settings = read_settings(args.config, settings)
-    given = {name: getattr(args, name) for name in FLAGS} | flags
-    return settings.assigned(args.assignments).updated(
-        {key: value for key, value in given.items() if value is not None}
-    )
+    """What run_settings makes of the flags here and of those of the command alone."""
+    return run_settings(args, default, {name: getattr(args, name) for name in FLAGS} | flags)

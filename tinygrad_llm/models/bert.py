@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.layers import are_plain, constant, normal, token_ids
@@ -35,17 +36,12 @@ class BertConfig:
     initializer_range: float = 0.02  # standard deviation of fresh weights
 
     def __post_init__(self) -> None:
-        for name, kind in type(self).__annotations__.items():
-            if kind == "int" and getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_shape(self)
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not divisible by num_attention_heads "
                 f"{self.num_attention_heads}"
             )
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} is not in [0, 1)")
         for name in ("layer_norm_eps", "initializer_range"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not in (0, 1)")

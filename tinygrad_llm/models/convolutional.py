@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module
 from tinygrad_llm.nn.layers import normal, token_ids
 from tinygrad_llm.tensor import Tensor
@@ -30,11 +30,7 @@ class GatedConvConfig:
     dropout: float = 0.0  # probability, on embeddings and behind each layer
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "n_positions", "n_layer", "n_embd", "kernel_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout {self.dropout} is not in [0, 1)")
+        check_shape(self)
 
 
 class CausalConv1d(Module):

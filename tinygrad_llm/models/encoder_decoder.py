@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.errors import InputError, suggest
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.attention import KeysValues, KeyValueCache
@@ -50,18 +51,12 @@ class EncoderDecoderConfig:
     decoder_start_token_id: int = 2  # the decoder reads it before the first token
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            least = 0 if name.endswith("_id") else 1
-            if type(value) is int and value < least:
-                raise InputError(f"{name} is {value}; it must be at least {least}")
+        check_shape(self)
         for heads in ("encoder_attention_heads", "decoder_attention_heads"):
             if self.d_model % getattr(self, heads):
                 raise InputError(
                     f"d_model {self.d_model} is not divisible by {heads} {getattr(self, heads)}"
                 )
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} is not in [0, 1)")
         if self.activation_function not in ACTIVATIONS:
             raise suggest(self.activation_function, ACTIVATIONS, "activation_function")
 

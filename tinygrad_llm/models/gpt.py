@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, Embedding, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.attention import KeyValueCache
@@ -40,16 +41,12 @@ class GPTConfig:
     initializer_range: float = 0.02  # standard deviation of fresh weights
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_shape(self)
         if self.n_embd % self.n_head:
             raise InputError(
                 f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}; "
                 f"the nearest width that is: {math.ceil(self.n_embd / self.n_head) * self.n_head}"
             )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout {self.dropout} is not in [0, 1)")
         if not 0 < self.initializer_range < 1:
             raise InputError(f"initializer_range {self.initializer_range} is not in (0, 1)")
 

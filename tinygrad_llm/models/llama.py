@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Embedding, Linear, Module, MultiHeadAttention, RMSNorm
 from tinygrad_llm.nn.attention import KeyValueCache
@@ -43,9 +44,7 @@ class LlamaConfig:
     tie_word_embeddings: bool = False  # the output layer is the token embedding
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) is int and value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+        check_shape(self)
         heads, groups = self.num_attention_heads, self.num_key_value_heads
         if self.hidden_size % (2 * heads):
             raise InputError(
@@ -56,8 +55,6 @@ class LlamaConfig:
             raise InputError(
                 f"num_attention_heads {heads} is not divisible by num_key_value_heads {groups}"
             )
-        if not 0 <= self.attention_dropout < 1:
-            raise InputError(f"attention_dropout {self.attention_dropout} is not in [0, 1)")
         for name, least, most in (
             ("rope_theta", 1, math.inf),
             ("rms_norm_eps", 0, 1),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
-from tinygrad_llm.errors import InputError
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.nn import Dropout, Embedding, Linear, Module
 from tinygrad_llm.nn.layers import normal, token_ids, uniform
 from tinygrad_llm.tensor import Tensor
@@ -29,11 +29,7 @@ class GRUConfig:
     dropout: float = 0.0  # probability, on embeddings and between layers
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "n_positions", "n_layer", "n_embd"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout {self.dropout} is not in [0, 1)")
+        check_shape(self)
 
 
 class GRU(Module):

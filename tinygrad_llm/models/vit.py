@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygrad_llm import functional as F
+from tinygrad_llm.config import check_shape
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.nn import Dropout, LayerNorm, Linear, Module, MultiHeadAttention
 from tinygrad_llm.nn.layers import constant, normal
@@ -31,9 +32,7 @@ class ViTConfig:
     dropout: float = 0.1  # probability, on embeddings, attention weights and both branches
 
     def __post_init__(self) -> None:
-        for name, kind in type(self).__annotations__.items():
-            if kind == "int" and getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        check_shape(self)
         for whole, part in (
             ("image_size", "patch_size"),
             ("hidden_size", "num_attention_heads"),
@@ -43,8 +42,6 @@ class ViTConfig:
                     f"{whole} {getattr(self, whole)} is not divisible by {part} "
                     f"{getattr(self, part)}"
                 )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout {self.dropout} is not in [0, 1)")
 
 
 def patches(images: np.ndarray, size: int) -> np.ndarray:
