@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmarks import attention, curves, inference, machine, matmul, startup, tables, tokenizers
-from benchmarks import training
+from benchmarks import training, translation
 from benchmarks.peer import ROOT, environment
 from tinygrad_llm.files import write_atomic
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "tokenizers": "python -m benchmarks.tokenizers",
     "startup": "python -m benchmarks.startup",
     "inference": "python -m benchmarks.inference",
+    "translation": "python -m benchmarks.translation",
     "ops": "pytest benchmarks",
 }
 
@@ -69,6 +70,11 @@ def measure_inference(quick: bool) -> Iterable[dict]:
     return inference.measure_all(turns=1 if quick else 5, quick=quick)
 
 
+def measure_translation(quick: bool) -> Iterable[dict]:
+    small = {"steps": 1, "turns": 1, "batch_tokens": 100, "vocab_size": 64, "d_model": 16}
+    return translation.measure(**small if quick else {})
+
+
 def measure_ops(quick: bool) -> Iterator[dict]:
     """Medians from pytest-benchmark: microseconds of each version of an operation."""
     some = ["-k", "gelu or add"] if quick else []
@@ -94,6 +100,7 @@ MEASURE: dict[str, Callable[[bool], Iterable[dict]]] = {
     "tokenizers": measure_tokenizers,
     "startup": measure_startup,
     "inference": measure_inference,
+    "translation": measure_translation,
     "ops": measure_ops,
 }
 

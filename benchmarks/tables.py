@@ -161,6 +161,24 @@ def inference(rows: list[dict]) -> str:
     return "\n".join([table(heads, speeds), "", *caches])
 
 
+def translation(rows: list[dict]) -> str:
+    heads = "contender | target tokens/s | an epoch, s | peak MB | our speed over its | range"
+    return table(
+        heads,
+        (
+            (
+                row["peer"],
+                f"{row['target_tokens_per_s']:,.0f}",
+                f"{row['epoch_s']:.1f}",
+                f"{row['peak_rss_mb']:,.0f}",
+                f"{row['ratio']:.2f}",
+                _spread(row),
+            )
+            for row in rows
+        ),
+    )
+
+
 def _spread(row: dict) -> str:
     return "{:.2f}-{:.2f}".format(*row["spread"])
 
@@ -173,5 +191,6 @@ RENDER: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "tokenizers": ("Byte-pair encoding", tokenizers),
     "startup": ("From the command to its first message and step", startup),
     "inference": ("Inference", inference),
+    "translation": ("Training for translation", translation),
     "ops": ("Every operation, forward and backward", ops),
 }

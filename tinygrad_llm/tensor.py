@@ -56,8 +56,6 @@ def _apply(op: Callable, args: tuple, settings: dict[str, Any]) -> Any:
 
 def _operand(value: Any) -> Any:
     """The array of an operand, lists too; a Python number stays one."""
-    if isinstance(value, Tensor):
-        return value.data
     return Tensor(value).data if isinstance(value, (list, tuple)) else _array_of(value)
 
 

@@ -21,7 +21,7 @@ LEARNING_RATE, CLIP, BETAS, EPS, SMOOTHING = 1e-3, 1.0, (0.9, 0.98), 1e-9, 0.1
 
 
 def captions(count: int, size: int) -> Pairs:
-    """Random ids, as many a text as Multi30k's captions have."""
+    """Random ids, in texts about as long as Multi30k's captions."""
     rng = np.random.default_rng(3)
     lengths = np.clip(rng.normal(15, 5, (count, 1)) + rng.normal(0, 2, (count, 2)), 4, 50)
     starts = [np.concatenate([[0], np.cumsum(side)]) for side in lengths.astype(int).T]
@@ -42,19 +42,23 @@ class Trainer:
                 self.config, vocab_size=tokenizer.vocab_size, pad_token_id=pairs.pad
             )
         else:
-            pairs = captions(10_000, self.config.vocab_size)
+            pairs = captions(29_000, self.config.vocab_size)
         rng = np.random.default_rng(2)
+        self.tokens_of_epoch = len(pairs.targets)
         self.batches = PairBatches(pairs, batch_tokens=batch_tokens, rng=rng)
         self.build(EncoderDecoder(self.config, rng=np.random.default_rng(1)))
 
     def steps(self, count: int) -> dict[str, Any]:
-        """The losses of the next steps, their target tokens, seconds, and the peak of memory."""
+        """The losses of the next steps, their target tokens and those of all pairs, seconds, and
+        the peak of memory.
+        """
         batches = [next(self.batches) for _ in range(count)]
         start = time.perf_counter()
         losses = [self.step(*batch) for batch in batches]
         return {
             "losses": losses,
             "tokens": sum(int(np.count_nonzero(labels >= 0)) for *_, labels in batches),
+            "tokens_of_epoch": self.tokens_of_epoch,
             "seconds": time.perf_counter() - start,
             "peak_rss_mb": machine.peak_memory(),
         }
