@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tinygrad_llm.finetuning.lora import add_lora
 from tinygrad_llm.inference import decoder as decoder_file
 from tinygrad_llm.inference.decoder import Decoder
 from tinygrad_llm.models.gpt import GPT, GPTConfig
@@ -97,3 +98,15 @@ def test_whoever_watches_sees_every_operation_and_reference_means_numpy(monkeypa
         read(Decoder(model), np.array([[1, 2, 3]]), 1)
     with pytest.raises(TypeError):
         read(Decoder(model), np.array([[1, 2, 3]]), 1)
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("up_proj",)])
+def test_adapters_that_are_not_merged_are_no_program(targets, monkeypatch):
+    """They are in part NumPy's work, which a program would not do again."""
+    model, rng = model_of("llama"), np.random.default_rng(1)
+    for parameter in add_lora(model, targets=targets, rng=rng):
+        parameter.copy_(rng.standard_normal(parameter.shape, dtype=np.float32) * 0.1)
+    ids, decoder = rng.integers(V, size=(2, 20)), Decoder(model)
+    found = read(decoder, ids, 3)
+    assert decoder._step is None
+    np.testing.assert_array_equal(found, ordinarily(model, ids, 3, monkeypatch))

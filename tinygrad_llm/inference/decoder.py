@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference.cache import KVCache
-from tinygrad_llm.inference.step import Step, can_be_kept
+from tinygrad_llm.inference.step import NotAProgram, Step, can_be_kept
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.nn import Module
 from tinygrad_llm.tensor import no_grad
@@ -32,7 +32,7 @@ class Decoder:
         self._ids: np.ndarray | None = None  # (B, tokens read)
         self._start = 0  # of the window
         self._step: Step | None = None
-        self._in_float32 = all(p.dtype == np.float32 for p in model.parameters())
+        self._as_program = all(p.dtype == np.float32 for p in model.parameters())
 
     def read(self, ids: np.ndarray) -> np.ndarray:
         """The tokens ids (B, T) that follow -> logits (B, V) of the token after them."""
@@ -52,12 +52,15 @@ class Decoder:
         """(B, V) of the token after these; a single one is read by a program of kernels."""
         caches, batch = self._caches, len(ids)
         alone = caches is not None and ids.shape[1] == 1 and len(caches[0]) > 0
-        if not (alone and self._in_float32 and can_be_kept()):
-            hidden = self._model.hidden(ids, cache=caches)
-            return self._model.lm_head(hidden[:, -1]).data
-        if self._step is None or not self._step.fits(caches, batch):
-            self._step = Step(self._model, caches, batch)
-        return self._step.read(ids)
+        if alone and self._as_program and can_be_kept():
+            try:
+                if self._step is None or not self._step.fits(caches, batch):
+                    self._step = Step(self._model, caches, batch)
+                return self._step.read(ids)
+            except NotAProgram:
+                self._as_program = False
+        hidden = self._model.hidden(ids, cache=caches)
+        return self._model.lm_head(hidden[:, -1]).data
 
     def cache_bytes(self) -> int:
         """Bytes of the memory for keys and values, with the room for tokens to come."""

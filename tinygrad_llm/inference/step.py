@@ -7,7 +7,7 @@ holds the weights' arrays: writes into them are seen, other arrays in their plac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,10 +21,24 @@ def can_be_kept() -> bool:
     return twins.compiled() and tape.watcher.get() is None
 
 
+class NotAProgram(Exception):
+    """An operation of the model ran outside kernels, so that a program would miss what it does."""
+
+
+def _must_be_kernels(op: Callable, args: tuple, settings: dict, outputs: tuple) -> None:
+    """A watcher of the tape: NumPy may only make views of what kernels made."""
+    if twins.kernel_of(op) is None:
+        arrays = [a.data if isinstance(a, Tensor) else a for a in args]
+        for y in outputs:
+            if not any(np.may_share_memory(y.data, a) for a in arrays if isinstance(a, np.ndarray)):
+                raise NotAProgram(op.__name__)
+
+
 class Step:
     """One token for each of B texts: ids (B, 1) -> logits (B, V), and the caches grow by one.
 
-    It serves as long as the caches keep their memory: `fits` tells.
+    It serves as long as the caches keep their memory: `fits` tells. NotAProgram for a model with
+    operations that are no kernels, such as adapters that are not merged.
     """
 
     def __init__(self, model, caches: Sequence[KVCache], batch: int):
@@ -39,7 +53,7 @@ class Step:
         self._beside = tuple(table.copy() for table in model.beside(past, 1))
         slots = [_Slot(self._place, *memory) for memory in self._memory]
         self._program = Program()
-        with self._program.kept():
+        with self._program.kept(), tape.watch(_must_be_kernels):
             states = model.through(_tensor(self._x), beside=self._beside, cache=slots)
             self._logits = model.scores(states).data[:, -1]
         workers = attention_forward.heads, attention_step.heads
