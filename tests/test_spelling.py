@@ -13,7 +13,8 @@ def distance(a, b):
     d = np.add.outer(np.arange(len(a) + 1), np.arange(len(b) + 1))
     for i in range(1, len(a) + 1):
         for j in range(1, len(b) + 1):
-            d[i, j] = min(d[i - 1, j] + 1, d[i, j - 1] + 1, d[i - 1, j - 1] + (a[i - 1] != b[j - 1]))
+            same = a[i - 1] == b[j - 1]
+            d[i, j] = min(d[i - 1, j] + 1, d[i, j - 1] + 1, d[i - 1, j - 1] + (not same))
             if i > 1 and j > 1 and a[i - 2 : i] == b[j - 2 : j][::-1]:
                 d[i, j] = min(d[i, j], d[i - 2, j - 2] + 1)
     return d[-1, -1]
