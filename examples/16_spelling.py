@@ -1,9 +1,9 @@
 """GPT corrects spelling (PROOFS row 16): it reads the letters of Python's manual, then learns from
 pairs "speling -> spelling" to mend words with one or two edits; the loss counts the answer alone.
 
-Unseen: no misspelling of the test was trained on, and none is itself a word of the manual. 100 words
-have no pair in training at all: the model has met them in the manual alone. Beside it stands the
-speller that looks the nearest word up, of equally near ones the most frequent.
+Unseen: no misspelling of the test was trained on, and none is itself a word of the manual. 100
+words have no pair in training at all: the model has met them in the manual alone. Beside it stands
+the speller that looks the nearest word up, of equally near ones the most frequent.
 Run: python examples/16_spelling.py [seeds]      (minutes a seed)
 """
 
@@ -23,10 +23,8 @@ from tinygrad_llm.finetuning.instructions import Special, Template, encode_examp
 from tinygrad_llm.recipes.answers import answer
 from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.text import CharTokenizer
-from tinygrad_llm.training.loop import LoopConfig, train
+from tinygrad_llm.training.loop import fit
 from tinygrad_llm.training.objectives import next_token
-from tinygrad_llm.training.optimizer import AdamW
-from tinygrad_llm.training.schedules import ScheduleConfig
 
 TEXT = " ".join(re.findall("[a-z]+", embedded_corpus().lower()))
 COUNTS = Counter(TEXT.split())  # how often the manual has each word
@@ -42,23 +40,20 @@ def pairs(words, each, rng):
     return rng.permutation(rows).tolist()
 
 
-def fit(model, batches, steps, lr, rng):
-    plan = {"loop": LoopConfig(steps=steps), "schedule": ScheduleConfig(lr=lr, min_lr=0.0)}
-    stream = train(model, next_token, AdamW(model.parameters()), batches, **plan, rng=rng)
-    list(tqdm(stream, total=steps, leave=False))
-
-
 def taught(training, width, pretraining, steps, rng):
     """A GPT that was pretrained on the manual and fine-tuned on the pairs."""
     config = GPTConfig(TOKENIZER.vocab_size, CONTEXT, 3, 4, width, initializer_range=0.05)
     model, manual = GPT(config, rng=rng), Tokens.from_array(np.array(TOKENIZER.encode(TEXT)))
-    fit(model, Batches(manual, batch_size=32, context=CONTEXT, rng=rng), pretraining, 3e-3, rng)
+    batches = Batches(manual, batch_size=32, context=CONTEXT, rng=rng)
+    fit(model, next_token, batches, steps=pretraining, lr=3e-3, rng=rng, progress=tqdm)
     rows = [encode_example(TOKENIZER, TEMPLATE, pair, "right") for pair in training]
-    fit(model, epochs(rows, batch_size=64, rng=rng), steps, 2e-3, rng)
+    batches = epochs(rows, batch_size=64, rng=rng)
+    fit(model, next_token, batches, steps=steps, lr=2e-3, rng=rng, progress=tqdm)
     return model
 
 
 def share_mended(model, asked):
+    """How often the model's best answer to a misspelling is the word."""
     found = answer(model, TOKENIZER, TEMPLATE, asked, answer_tokens=13, reporter=Reporter())
     return np.mean([text == pair["right"] for text, pair in zip(found, asked, strict=True)])
 
