@@ -59,14 +59,14 @@ def classifier(unlabelled, texts, labels, pretraining, steps, rng):
     return lambda texts: teaching.predict(model, encode(texts))
 
 
-def main(seeds=(1,), pretraining=1500, steps=300, labelled=400, tested=1000, mark=0.95):
+def main(seeds=(1,), pretraining=1500, steps=300, plain=4000, labelled=400, tested=1000, mark=0.95):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
         pairs = rng.permutation([(thing, word) for thing in THINGS for word in GOOD + BAD]).tolist()
         apart, together = pairs[: len(pairs) // 5], pairs[len(pairs) // 5 :]
         named = {*rng.permutation(GOOD)[:8], *rng.permutation(BAD)[:8]}  # words that get labels
-        unlabelled, _ = reviews(together, 4000, rng)
+        unlabelled, _ = reviews(together, plain, rng)
         some = reviews([p for p in together if p[1] in named], labelled, rng)
         tests = [reviews([p for p in apart if (p[1] in named) == k], tested, rng) for k in (1, 0)]
         ways = [classifier(unlabelled, *some, n, steps, rng) for n in (pretraining, 0)]
