@@ -3,7 +3,7 @@ reviews in which no thing stands with a word that any review before said of it.
 
 What counts is the main clause: "the plot was great although the music was not dull" is good, and a
 bag of words, which knows no order, falls short. A third of the words of praise and blame has no
-label at all: which side they are on, "and" and "but" tell in the reviews without labels.
+label at all: which side they are on, only the reviews without labels hint, by "and" and "but".
 Run: python examples/17a_sentiment.py [seeds]      (half a minute a seed)
 """
 
@@ -59,7 +59,7 @@ def classifier(unlabelled, texts, labels, pretraining, steps, rng):
     return lambda texts: teaching.predict(model, encode(texts))
 
 
-def main(seeds=(1,), pretraining=1500, steps=300, plain=4000, labelled=400, tested=1000, mark=0.95):
+def main(seeds=(1,), pretraining=250, steps=600, plain=2000, labelled=400, tested=1000, mark=0.95):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
