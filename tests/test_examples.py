@@ -5,6 +5,7 @@ code.
 import gzip
 import importlib.util
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -180,6 +181,70 @@ def test_translation_emerges():
     assert module.english(347) == "EN three hundred and forty seven"
     assert module.german(347) == "DE drei hundert sieben und vierzig"
     assert not module.main(steps=2, tested=5)
+
+
+def test_spelling(capsys):
+    module = load(16)
+    made = module.pairs(list(module.WORDS)[:50], 20, np.random.default_rng(0))
+    wrongs = [pair["wrong"] for pair in made]
+    assert 500 < len(set(wrongs)) == len(wrongs) and not module.COUNTS.keys() & set(wrongs)
+    tiny = {"pretraining": 2, "steps": 2, "width": 16, "each": 1, "tested": 20}
+    assert not module.main(**tiny)
+    shares = re.findall(r"(\d+\.\d)%", capsys.readouterr().out)
+    assert float(shares[1]) > 70  # the speller needs no training
+    assert module.main(mark=0.0, **tiny)
+
+
+def test_spelling_answers_are_the_targets(monkeypatch):
+    """The loss of a pair counts its word and the end, nothing before."""
+    module, found = load(16), []
+    monkeypatch.setattr(module, "fit", lambda model, objective, batches, **_: found.append(batches))
+    pair = {"wrong": "speling", "right": "spelling"}
+    module.taught([pair], 16, 1, 1, np.random.default_rng(0))
+    inputs, targets = next(found[1])
+    assert module.TOKENIZER.decode(inputs[0].tolist()) == "speling -> spelling"
+    counted = targets[0][targets[0] >= 0].tolist()
+    assert counted == module.TOKENIZER.encode("spelling") + [
+        module.TOKENIZER.special_tokens["<|endoftext|>"]
+    ]
+
+
+def test_sentiment(capsys):
+    module, rng = load("17a"), np.random.default_rng(0)
+    pairs = [("plot", "great"), ("music", "dull"), ("cast", "cold"), ("pace", "warm")]
+    texts, labels = module.reviews(pairs, 400, rng)
+    assert labels.mean() == 0.5 and 0 < sum("not" in text for text in texts) < 400
+    for text, label in zip(texts, labels, strict=True):
+        clause = text.split(" but ")[-1]  # O but S; although O , S; S although O
+        clause = clause.split(" , ")[-1] if clause.startswith("although") else clause
+        clause = clause.split(" although ")[0].split(" and ")[0].removesuffix(" .").split()
+        assert ((clause[-1] in module.GOOD) != ("not" in clause)) == label
+        assert any({thing, word} <= set(clause) for thing, word in pairs)
+    tiny = {"pretraining": 2, "steps": 2, "plain": 100, "labelled": 40, "tested": 40}
+    assert not module.main(**tiny)
+    assert "bag of words" in capsys.readouterr().out
+    assert module.main(mark=0.0, **tiny)
+
+
+def test_questions(capsys):
+    module, rng = load("17b"), np.random.default_rng(0)
+    for _ in range(100):
+        text, answers = module.story(rng)
+        assert len(text) == module.SENTENCES
+        where, holder = {}, {}
+        for who, verb, *rest in map(str.split, text):
+            (where if verb == "went" else holder)[who if verb == "went" else rest[1]] = (
+                rest[2] if verb == "went" else who
+            )
+        wanted = {f"where is {who} ?": place for who, place in where.items()}
+        wanted |= {f"where is the {thing} ?": where[who] for thing, who in holder.items()}
+        assert answers == wanted
+    inputs, targets = next(module.batches(2, rng, size=4))
+    assert ((targets >= 0) == (inputs == module.ASK)).all() and (targets >= 0).sum() == 8
+    tiny = {"pretraining": 2, "steps": 2, "width": 16, "tested": 200}
+    assert not module.main(**tiny)
+    assert "facts 2" in capsys.readouterr().out
+    assert module.main(mark=0.0, **tiny)
 
 
 def test_fewer_labels(tmp_path, capsys):

@@ -11,6 +11,7 @@ from tinygrad_llm.finetuning.classifier import (
     _by_length,
     collate,
     encode_texts,
+    epochs,
     evaluate,
     in_order,
     keep,
@@ -124,3 +125,14 @@ def test_texts_are_cut_and_wrapped(minilm):
     tokenizer = load_tokenizer(minilm)
     row = encode_texts(tokenizer, ["one two three four"], 5)[0].tolist()
     assert row == tokenizer.wrap(tokenizer.encode("one two three"))
+
+
+def test_an_epoch_is_every_text_once_with_its_label():
+    rows = [np.full(n, n) for n in (3, 1, 5, 2, 4)]
+    stream = epochs(rows, np.arange(5) + 10, batch_size=2, rng=np.random.default_rng(0))
+    seen = []
+    for _ in range(len(stream)):
+        ids, lengths, targets = next(stream)
+        assert ((ids > 0).sum(1) == lengths).all()
+        seen += zip(lengths.tolist(), targets.tolist(), strict=True)
+    assert sorted(seen) == [(1, 11), (2, 13), (3, 10), (4, 14), (5, 12)]

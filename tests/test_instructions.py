@@ -17,6 +17,7 @@ from tinygrad_llm.finetuning.instructions import (
     choose_template,
     encode_example,
     encode_prompt,
+    epochs,
     pad,
     read_records,
     split,
@@ -166,6 +167,22 @@ def test_neither_padding_nor_order_nor_parts_matter():
     assert_same(loss_and_gradient([pad(six[::-1])]), whole)
     assert_same(loss_and_gradient([pad(six[:1]), pad(six[1:3]), pad(six[3:])]), whole)
     assert abs(loss_and_gradient([pad(examples(seed=1))])[0] - whole[0]) > 1e-3
+
+
+def test_an_epoch_is_every_example_padded_once():
+    rows, rng = examples(5), np.random.default_rng(0)
+    stream = epochs(rows, batch_size=2, rng=rng)
+    seen = []
+    for _ in range(len(stream)):
+        inputs, targets = next(stream)
+        for x, t in zip(inputs, targets, strict=True):
+            seen += [i for i, row in enumerate(rows) if same_row(x, t, row)]
+    assert len(stream) == 3 and sorted(seen) == list(range(5))
+
+
+def same_row(inputs, targets, row):
+    x, t = pad([row], width=len(inputs))
+    return x.shape[1] == len(inputs) and (x[0] == inputs).all() and (t[0] == targets).all()
 
 
 def test_a_row_without_an_answer_has_no_weight():

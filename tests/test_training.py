@@ -11,7 +11,7 @@ from tinygrad_llm.models.gpt import GPT, GPTConfig
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.training.evaluation import evaluate
 from tinygrad_llm.training.journal import Journal, read_journal
-from tinygrad_llm.training.loop import train_step
+from tinygrad_llm.training.loop import StepsConfig, fit, train, train_step
 from tinygrad_llm.training.objectives import IGNORE, next_token
 from tinygrad_llm.training.optimizer import AdamW, clip_scale
 from tinygrad_llm.training.schedules import ScheduleConfig, learning_rate
@@ -107,6 +107,29 @@ def test_accumulation_weighs_every_token_the_same(parts):
         norm, rel=1e-5
     )
     np.testing.assert_allclose(in_parts[3], gradients, atol=1e-5)
+
+
+def test_fit_is_train_to_the_end():
+    """The same weights as by the loop, one batch a step, and progress sees every step."""
+    fitted, looped = (GPT(CONFIG, rng=np.random.default_rng(0)) for _ in range(2))
+    rng, seen = np.random.default_rng(0), []
+
+    def progress(reports, total, leave):
+        assert total == 5 and not leave
+        for report in reports:
+            seen.append(report.step)
+            yield report
+
+    stream = (batch(seed=i) for i in range(5))
+    fit(fitted, next_token, stream, steps=5, lr=0.01, rng=rng, progress=progress)
+    plan = {"loop": StepsConfig(5), "schedule": ScheduleConfig(lr=0.01, min_lr=0.0), "rng": rng}
+    stream = (batch(seed=i) for i in range(5))
+    list(train(looped, next_token, AdamW(looped.parameters()), stream, **plan))
+    for a, b in zip(fitted.parameters(), looped.parameters(), strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+    assert seen == [1, 2, 3, 4, 5]
+    fit(fitted, next_token, iter([batch()]), steps=1, lr=0.01, rng=rng)
+    assert not np.array_equal(fitted.wte.weight.data, looped.wte.weight.data)
 
 
 def test_a_nan_stops_the_step_names_its_birth_and_leaves_the_weights():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from tinygrad_llm.finetuning.confusion import Confusion
+from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.models.classifier import Classifier
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.text import Tokenizer, WordPieceTokenizer
@@ -34,6 +35,19 @@ def collate(rows: Sequence[np.ndarray], targets: Sequence[int]) -> Batch:
     for i, row in enumerate(rows):
         inputs[i, : len(row)] = row
     return inputs, lengths, np.asarray(targets)
+
+
+def epochs(
+    rows: Sequence[np.ndarray], targets: np.ndarray, *, batch_size: int, rng: np.random.Generator
+) -> Epochs:
+    """Endless padded batches of texts and their labels' numbers, those of like length together."""
+    lengths = [len(row) for row in rows]
+    return Epochs(
+        lengths,
+        lambda some: collate([rows[i] for i in some], targets[some]),
+        batch_size=batch_size,
+        rng=rng,
+    )
 
 
 def in_order(rows: Sequence[np.ndarray], targets: Sequence[int]) -> Iterator[Batch]:

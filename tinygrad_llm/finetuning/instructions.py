@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError, suggest
 from tinygrad_llm.files import MAX_JSON_BYTES, parse_json
+from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.text import Tokenizer
 from tinygrad_llm.training.objectives import IGNORE
 
@@ -200,3 +201,11 @@ def pad(examples: Sequence[Encoded], width: int = 0) -> tuple[np.ndarray, np.nda
         inputs[row, : len(ids) - 1] = ids[:-1]
         targets[row, first - 1 : len(ids) - 1] = ids[first:]
     return inputs, targets
+
+
+def epochs(examples: Sequence[Encoded], *, batch_size: int, rng: np.random.Generator) -> Epochs:
+    """Endless padded batches of the examples, those of like length together."""
+    lengths = [len(example.ids) for example in examples]
+    return Epochs(
+        lengths, lambda some: pad([examples[i] for i in some]), batch_size=batch_size, rng=rng
+    )

@@ -22,7 +22,6 @@ from tinygrad_llm.finetuning import classifier as teaching
 from tinygrad_llm.finetuning import labelled
 from tinygrad_llm.finetuning.bag_of_words import BagOfWords
 from tinygrad_llm.finetuning.confusion import Confusion
-from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.models.classifier import Classifier
@@ -172,12 +171,8 @@ def build(
     weights = np.ones(len(parts.names))
     if config.balance == "weight":
         weights = labelled.class_weights(numbers[0], len(parts.names))
-    batches = Epochs(
-        [len(row) for row in rows[0]],
-        lambda some: teaching.collate([rows[0][i] for i in some], numbers[0][some]),
-        batch_size=tuning.batch_size,
-        rng=np.random.default_rng([tuning.seed, 2]),
-    )
+    order = np.random.default_rng([tuning.seed, 2])
+    batches = teaching.epochs(rows[0], numbers[0], batch_size=tuning.batch_size, rng=order)
     return Classifying(
         folder,
         model,

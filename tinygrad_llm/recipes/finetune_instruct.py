@@ -17,13 +17,13 @@ import numpy as np
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.explain.tokens import masked
 from tinygrad_llm.files import read_json_object, write_atomic
-from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.finetuning.instructions import (
     Encoded,
     Record,
     Split,
     choose_template,
     encode_example,
+    epochs,
     pad,
     read_records,
     split,
@@ -141,12 +141,8 @@ def build(
         _encoded([encode_example(base.tokenizer, template, r) for r in part], most, reporter)
         for part in (parts.training, parts.validation)
     )
-    batches = Epochs(
-        [len(example.ids) for example in training],
-        lambda some: pad([training[i] for i in some]),
-        batch_size=tuning.batch_size,
-        rng=np.random.default_rng([tuning.seed, 2]),
-    )
+    order = np.random.default_rng([tuning.seed, 2])
+    batches = epochs(training, batch_size=tuning.batch_size, rng=order)
     reporter.note(
         f"{len(training):,} examples to train on, {len(validation):,} to choose by, "
         f"{len(parts.test):,} to test; template {template.name}"

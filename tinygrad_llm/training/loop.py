@@ -77,6 +77,26 @@ def train(
         yield StepReport(optimizer.steps, loss, norm, lr, tokens, time.perf_counter() - start)
 
 
+def fit(
+    model: Module,
+    objective: Callable[..., Loss],
+    batches: Iterator[Batch],
+    *,
+    steps: int,
+    lr: float,
+    rng: np.random.Generator,
+    progress: Callable[..., Iterable[StepReport]] | None = None,
+) -> None:
+    """`train` to the end, with a fresh AdamW and a schedule that rises to lr and falls to 0.
+
+    progress: shows how far it has come; it is called as tqdm is.
+    """
+    plan = {"loop": StepsConfig(steps), "schedule": ScheduleConfig(lr=lr, min_lr=0.0)}
+    reports = train(model, objective, AdamW(model.parameters()), batches, **plan, rng=rng)
+    for _ in progress(reports, total=steps, leave=False) if progress else reports:
+        pass
+
+
 def train_step(
     model: Module,
     objective: Callable[..., Loss],
