@@ -28,6 +28,7 @@ REFUSED = {
     "hidden_act": "gelu",
     "pretraining_tp": 2,
     "partial_rotary_factor": 0.5,
+    "sliding_window": 4096,
     "quantization_config": {"bits": 4},
     "head_dim": 8,
     "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
