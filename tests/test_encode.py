@@ -62,6 +62,21 @@ def test_long_texts_are_cut_and_named_empty_ones_refused():
         text_vectors(model, TOKENIZER, ["fox", " "])
 
 
+def test_ids_that_the_model_does_not_know_are_refused_and_rows_without_a_word_no_guess():
+    small, large = (
+        BertForMaskedLM(dataclasses.replace(SMALL, vocab_size=size), rng=np.random.default_rng(3))
+        for size in (TOKENIZER.vocab_size - 1, TOKENIZER.vocab_size + 9)
+    )
+    for use in (
+        lambda text: text_vectors(small, TOKENIZER, [text]),
+        lambda text: fill_masks(small, TOKENIZER, MASK + text),
+    ):
+        use("the fox")
+        with pytest.raises(InputError, match="does the tokenizer belong"):
+            use("brown .")
+    assert len(fill_masks(large, TOKENIZER, MASK, best=99)[0]) == TOKENIZER.vocab_size
+
+
 def test_words_for_masks_are_the_best_of_the_whole_forward_pass():
     model = model_of()
     found = fill_masks(model, TOKENIZER, f"the {MASK} runs over a {MASK}.", best=18)

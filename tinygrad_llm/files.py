@@ -18,8 +18,8 @@ from tinygrad_llm.errors import InputError
 
 MAX_JSON_BYTES = 64 << 20
 MAX_JSON_DEPTH = 64
-# A string to its end, or that of the content. Possessive (*+): nothing is kept to go back to, which
-# would take a hundred bytes for each of its own and, where none ends, time that grows by the square.
+# A string to its end, or to the content's. Possessive (*+): nothing is kept to go back to, which
+# takes a hundred bytes for each of the string's and, where it never ends, time by the square.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.family import (
     Family,
     Slot,
@@ -23,6 +24,7 @@ from tinygrad_llm.formats.family import (
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
 EMBEDDING = "shared.weight"
+SPECIAL = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
 SIZES = (
     "vocab_size",
     "d_model",
@@ -35,9 +37,7 @@ SIZES = (
     "max_position_embeddings",
     "activation_function",
     "scale_embedding",
-    "pad_token_id",
-    "eos_token_id",
-    "decoder_start_token_id",
+    *SPECIAL,
 )
 OPTIONS = ("dropout", "attention_dropout")
 IMPLEMENTED = {  # the values that EncoderDecoder computes; the first is what a missing key means
@@ -115,8 +115,14 @@ def from_config(document: Mapping[str, Any]) -> EncoderDecoderConfig:
     norms = dict.fromkeys(NORMS, (pre_norm,))
     sizes = {"decoder_vocab_size": (document.get("vocab_size"), None)}
     check_implemented(document, IMPLEMENTED | norms | sizes)
-    values = chosen(document, SIZES, OPTIONS)
-    return configured(EncoderDecoderConfig, values | {"pre_norm": pre_norm})
+    values = chosen(document, SIZES, OPTIONS) | {"pre_norm": pre_norm}
+    config = configured(EncoderDecoderConfig, values)
+    for key in SPECIAL:
+        if getattr(config, key) >= config.vocab_size:
+            raise InputError(
+                f"{key} is {getattr(config, key)}, but the vocabulary has {config.vocab_size}"
+            )
+    return config
 
 
 FAMILY = Family(

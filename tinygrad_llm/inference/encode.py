@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.inference.decoder import evaluating
+from tinygrad_llm.inference.decoder import check_vocabulary, evaluating
 from tinygrad_llm.models.bert import Bert, BertForMaskedLM, mean_pooled
 from tinygrad_llm.text import Tokenizer, WordPieceTokenizer
 
@@ -48,6 +48,7 @@ def text_vectors(
     for text, tokens in zip(texts, ids, strict=True):
         if not tokens:
             raise InputError(f"the text {text!r:.40} has no token, so it has no vector")
+        check_vocabulary(model, wrap(tokenizer, tokens), f"the text {text!r:.40}")
     cut = [i for i, tokens in enumerate(ids) if len(tokens) > context]
     rows = [wrap(tokenizer, tokens[:context]) for tokens in ids]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding in a batch
@@ -79,12 +80,14 @@ def fill_masks(
     if best < 1:
         raise InputError(f"{best} words are asked for; ask for 1 or more")
     ids = np.array([wrap(tokenizer, tokenizer.encode(text, {MASK}))])
+    check_vocabulary(model, ids[0], "the text")
     places = np.flatnonzero(ids[0] == mask_id)
     if not len(places):
         raise InputError(f"the text has no {MASK}; put one where a word is to be filled in")
     with evaluating(model):
         hidden = model.hidden(ids)[0]
         p = F.softmax(model.head(F.embedding(places, hidden))).data  # (masks, V)
+    p = p[:, : tokenizer.vocab_size]  # behind them a model may have rows that stand for no word
     top = np.argsort(-p, axis=-1, kind="stable")[:, :best]
     return [
         [Guess(tokenizer.decode([i]), float(row[i])) for i in some]
