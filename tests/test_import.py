@@ -64,6 +64,14 @@ def test_settings_of_generation_come_along_where_they_are_implemented(source, tm
     assert not (tmp_path / "b" / "generation_config.json").exists()
 
 
+def test_the_end_that_config_json_alone_names_comes_along(source, tmp_path):
+    path = source / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": [3, 4]}))
+    assert import_model(str(source), tmp_path / "own").notes == []
+    assert load_generation_config(tmp_path / "own") == load_generation_config(source)
+    assert load_generation_config(tmp_path / "own").eos_ids == (3, 4)
+
+
 def test_a_tokenizer_that_is_not_read_is_copied_and_noted(source, tmp_path):
     (source / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
     (source / "vocab.txt").write_text("a\nb\n")

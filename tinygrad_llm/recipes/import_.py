@@ -102,11 +102,12 @@ def copy_beside(source: Path, folder: Path) -> list[str]:
         load_tokenizer(folder)
     except InputError as error:
         notes.append(f"its tokenizer is copied, but not read here: {error}")
-    if (source / GENERATION_CONFIG).exists():
-        try:
-            save_generation_config(folder, load_generation_config(source))
-        except InputError as error:
-            notes.append(f"its settings of generation are left out: {error}")
+    try:
+        settings = load_generation_config(source)
+        if (source / GENERATION_CONFIG).exists() or settings.eos_ids:
+            save_generation_config(folder, settings)
+    except InputError as error:
+        notes.append(f"its settings of generation are left out: {error}")
     return notes
 
 
