@@ -159,6 +159,11 @@ def test_a_source_that_is_nothing_lists_what_there_is(source, capsys):
     assert source in line and "smollm2, minilm" in line
 
 
+def test_a_name_on_the_hub_is_imported_before_it_is_used(capsys):
+    for command in (("chat", "owner/model", "hello"), ("embed", "owner/model", "hello")):
+        assert "first: tinygrad-llm import owner/model DIR" in refuse(capsys, 2, *command)
+
+
 def test_a_file_that_is_no_gguf_is_refused(tmp_path, capsys):
     (tmp_path / "x.bin").write_bytes(b"PK\3\4 something else")
     line = refuse(capsys, 2, "import", tmp_path / "x.bin", tmp_path / "own")

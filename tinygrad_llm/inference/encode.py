@@ -55,15 +55,15 @@ def text_vectors(
     vectors = np.empty((len(rows), model.config.hidden_size), np.float32)
     for start in range(0, len(order), BATCH):
         some = order[start : start + BATCH]
-        vectors[some] = _batch_vectors(model, tokenizer, [rows[i] for i in some])
+        vectors[some] = _batch_vectors(model, [rows[i] for i in some])
         progress(len(some))
     return vectors, cut
 
 
-def _batch_vectors(model: Bert, tokenizer: Tokenizer, rows: list[list[int]]) -> np.ndarray:
+def _batch_vectors(model: Bert, rows: list[list[int]]) -> np.ndarray:
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
-    ids = np.full(mask.shape, tokenizer.special_tokens.get(PAD, 0))
+    ids = np.zeros(mask.shape, int)  # behind a text any id will do: the mask hides it
     ids[mask] = np.concatenate(rows)
     with evaluating(model):
         vectors = mean_pooled(model.hidden(ids, attention_mask=mask), mask).data

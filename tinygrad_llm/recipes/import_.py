@@ -70,6 +70,11 @@ def find_weights(source: str) -> Path:
     """The folder or file that a source names; InputError with what to do where there is none."""
     if Path(source).exists():
         return Path(source)
+    if hub.is_name(source):
+        raise InputError(
+            f"{source} is no folder or file here; a model of the Hugging Face hub is imported "
+            f"first: tinygrad-llm import {source} DIR"
+        )
     if source not in NAMED:
         raise InputError(
             f"{source!r} is neither a Hugging Face folder, nor a .gguf file, nor one of the names "
