@@ -17,11 +17,15 @@ from tests import test_gguf_llama
 from tests.gguf_files import ARRAY, STRING
 from tests.test_gguf_tokenizer import METADATA
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.formats.folder import load_model, save_model
 from tinygrad_llm.formats.gguf import open_gguf
 from tinygrad_llm.formats.gguf_llama import load_llama
 from tinygrad_llm.formats.gguf_tokenizer import tokenizer_contents
-from tinygrad_llm.models import GPT, BertConfig, BertForMaskedLM, GPTConfig
+from tinygrad_llm.models import GPT, Bert, BertConfig, BertForMaskedLM, GPTConfig
+from tinygrad_llm.models.classifier import Classifier
+from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm.nn.quantized import quantize
 
 SECONDS, BYTES = 2.0, 200 << 20
 HOSTILE = [
@@ -112,14 +116,31 @@ def models():
     bert = BertConfig(**sizes, num_attention_heads=2, intermediate_size=24)
     gpt = GPTConfig(vocab_size=31, n_positions=8, n_layer=1, n_head=2, n_embd=16)
     llama = test_gguf_llama.random_model(num_hidden_layers=1)
-    return {"gpt2": GPT(gpt, rng=rng), "llama": llama, "bert": BertForMaskedLM(bert, rng=rng)}
+    marian = EncoderDecoderConfig(31, 16, 1, 1, 2, 2, 24, 24)
+    blocks = test_gguf_llama.random_model(num_hidden_layers=1)
+    return {
+        "gpt2": GPT(gpt, rng=rng),
+        "llama": llama,
+        "bert": BertForMaskedLM(bert, rng=rng),
+        "marian": EncoderDecoder(marian, rng=rng),
+        "blocks": quantize(blocks, "Q4_1"),
+    }
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert", "marian", "blocks"])
 def test_config(kind, tmp_path, count):
     save_model(tmp_path, models()[kind])
     path = tmp_path / "config.json"
     open_all(path, path.read_bytes(), mutate_json, lambda: load_model(tmp_path), count)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_classifier(name, tmp_path, count):
+    rng = np.random.default_rng(0)
+    bert = BertConfig(31, 16, 1, 2, 24, hidden_dropout_prob=0.0)
+    save_classifier(tmp_path, Classifier(Bert(bert, rng=rng), "abc", rng=rng), max_tokens=9)
+    path, mutate = tmp_path / name, mutate_json if name == "config.json" else mutate_bytes
+    open_all(path, path.read_bytes(), mutate, lambda: load_classifier(tmp_path), count)
 
 
 def test_safetensors(tmp_path, count):

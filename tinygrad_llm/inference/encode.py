@@ -16,7 +16,7 @@ from tinygrad_llm.inference.decoder import check_vocabulary, evaluating
 from tinygrad_llm.models.bert import Bert, BertForMaskedLM, mean_pooled
 from tinygrad_llm.text import Tokenizer, WordPieceTokenizer
 
-MASK, PAD = "[MASK]", "[PAD]"
+MASK = "[MASK]"
 BATCH = 32  # texts
 
 
