@@ -124,7 +124,7 @@ def test_embed_writes_lines_arrays_and_a_table(folder, tmp_path, capsys, monkeyp
     give_stdin(monkeypatch, "\n \n".join([*TEXTS, ""]).encode())
     assert main(["embed", str(folder), "-", "--out", str(tmp_path / "x.npy")]) == 0
     assert len(np.load(tmp_path / "x.npy")) == len(TEXTS)
-    assert "4 empty lines have no vector" in capsys.readouterr().err
+    assert "5 empty lines have no vector" in capsys.readouterr().err
     assert main(["embed", str(folder), "--similar", *TEXTS]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and "1.00" in lines[1] and lines[1].endswith(TEXTS[0])
