@@ -51,7 +51,8 @@ def import_model(source: str, folder: str | Path, *, keep_bits: bool = False) ->
     """Write the model, its tokenizer and its generation settings into a new folder.
 
     source: a folder, a .gguf file, a name of NAMED, or owner/model[@revision] on the hub. Weights
-    are stored as float32; with keep_bits those that a .gguf file has in 8 or 4 bits stay so.
+    are stored as float32; those in 8 or 4 bits stay so in a folder, and with keep_bits those of a
+    .gguf file.
     """
     folder = Path(folder)
     if (folder / CONFIG).exists():
@@ -124,10 +125,10 @@ def _import_gguf(source: Path, folder: Path, keep_bits: bool) -> Imported:
             BPETokenizer(tokenizer_contents(file.metadata)).save(folder)
         except InputError as error:
             notes.append(f"its tokenizer is left out: {error}")
-        save_generation_config(folder, _greedy(file))
+        save_generation_config(folder, greedy(file))
     return Imported(model, notes)
 
 
-def _greedy(file: GGUFFile) -> GenerationConfig:
+def greedy(file: GGUFFile) -> GenerationConfig:
     """As transformers continues a text of a model that brings no settings: the best token each."""
     return GenerationConfig(temperature=0.0, eos_token_id=eos_id(file.metadata))
