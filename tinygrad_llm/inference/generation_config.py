@@ -59,10 +59,10 @@ class GenerationConfig:
         for name in RANGES:
             sampling.check_range(name, getattr(self, name), RANGES)
         if any(type(token) is not int or token < 0 for token in self.eos_ids):
-            raise InputError(f"eos_token_id is {self.eos_token_id!r}; it must be an id or several")
+            raise InputError(f"eos_token_id is {self.eos_token_id!r:.40}; it must be ids")
         stops = self.stop_strings
         if isinstance(stops, str) or not all(isinstance(stop, str) and stop for stop in stops):
-            raise InputError(f"stop_strings is {stops!r}; it must be texts that are not empty")
+            raise InputError(f"stop_strings is {stops!r:.40}; it must be texts, none of them empty")
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
