@@ -54,7 +54,9 @@ def test_shapes_without_a_meaning(values, complaint):
         check_shape(Shape(**values))
 
 
-@pytest.mark.parametrize("values", [{"norm_eps": 10**400}, {"heads": "x" * 10**6}, {"y" * 10**6: 1}])
+@pytest.mark.parametrize(
+    "values", [{"norm_eps": 10**400}, {"heads": "x" * 10**6}, {"y" * 10**6: 1}], ids=("a", "b", "c")
+)
 def test_what_a_file_holds_makes_one_line_however_long_it_is(values):
     with pytest.raises(InputError, match="not of type|unknown setting") as caught:
         from_mapping(Shape, values)
