@@ -13,6 +13,7 @@ from tests.test_sources import give_stdin
 from tinygrad_llm.cli.main import main
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import save_model
+from tinygrad_llm.inference import decoder
 from tinygrad_llm.inference.chat import END, START, Chat, closing, opening
 from tinygrad_llm.inference.generate import generate_all
 from tinygrad_llm.inference.generation_config import GenerationConfig
@@ -101,6 +102,38 @@ def test_reset_begins_anew():
     assert say(chat, "the fox") == first
 
 
+@pytest.mark.parametrize("where", ["between tokens", "between layers"])
+def test_after_an_answer_that_was_stopped_the_next_is_as_if_read_anew(where, monkeypatch):
+    chat, model = chat_of(), model_of()
+    reply = chat_of(model).say("the fox")
+    stopped, fresh = chat.say("the fox"), chat_of(model)
+    assert [next(stopped) for _ in range(2)] == [next(reply) for _ in range(2)]
+    if where == "between layers":
+        with monkeypatch.context() as once, pytest.raises(KeyboardInterrupt):
+            once.setattr(chat.model.h[1], "forward", interrupt)
+            once.setattr(decoder, "can_be_kept", lambda: False)
+            next(stopped)
+    del stopped
+    assert chat.ids[-len(closing(TOKENIZER)) :] == closing(TOKENIZER)
+    fresh.turns = [list(turn) for turn in chat.turns]
+    assert say(chat, "over the dog") == say(fresh, "over the dog")
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def test_a_message_must_say_something_that_the_model_can_read():
+    for text in ("", " \n"):
+        with pytest.raises(InputError, match="the message is empty"):
+            chat_of().say(text)
+    small = GPT(GPTConfig(TOKENIZER.vocab_size - 3, 64, 1, 2, 8), rng=np.random.default_rng(0))
+    with pytest.raises(InputError, match="the message has the token .* does the tokenizer belong"):
+        chat_of(small).say("the fox")
+    with pytest.raises(InputError, match="the system's text has the token"):
+        chat_of(small, system="be brief")
+
+
 def test_the_oldest_turns_make_room_and_the_rest_is_read_anew():
     model = model_of(n_positions=96)
     chat, dropped = chat_of(model, system="be brief"), 0
@@ -163,6 +196,23 @@ def test_the_command_converses(folder, capsys, monkeypatch):
     reply = say(chat_of(model_of(96)), "the fox")
     assert out.count(f"> {reply}\n") == 2 and len(set(reply)) > 3 and "No command /help" in out
     assert "context of 96 tokens" in err and "never" not in out
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_conversation(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Terminal("the fox\nthe dog\n/exit"))
+    say, interrupted = Chat.say, []
+
+    def stop_the_first(chat, text):
+        for piece in say(chat, text):
+            if not interrupted:
+                interrupted.append(text)
+                raise KeyboardInterrupt
+            yield piece
+
+    monkeypatch.setattr(Chat, "say", stop_the_first)
+    assert main(["chat", folder, *FLAGS]) == 0
+    out = capsys.readouterr().out
+    assert out.count("> ") == 3 and ">  ... stopped.\n> " in out and interrupted == ["the fox"]
 
 
 def test_a_name_without_its_package_brings_the_line_to_install_it(capsys, monkeypatch):

@@ -13,6 +13,7 @@ from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.tensor import no_grad
+from tinygrad_llm.tensor_files import load_tensors, save_tensors
 
 CASES = [("gpt", None), ("llama", None), ("bert", "cls"), ("bert", "mean")]
 PAD = 0
@@ -78,8 +79,22 @@ def test_bad_folders_are_refused(tmp_path):
         ({"id2label": {"0": "a", "1": "b", "2": "a"}}, "a text of its own"),
         ({"pooling": "last"}, "not pooled by 'last'; there is mean and cls"),
         ({"pooling": "cls"}, "pooler.dense.weight' is missing"),
+        ({"problem_type": "multi_label_classification"}, "problem_type is 'multi_label"),
+        ({"problem_type": "regression"}, "problem_type is 'regression'"),
         ({"max_tokens": 1000}, "max_tokens is 1000, not from 1 to 12"),
     ):
         path.write_text(json.dumps(good | changed))
+        with pytest.raises(InputError, match=message):
+            load_classifier(tmp_path / "a")
+    path.write_text(json.dumps(good))
+    weights = tmp_path / "a" / "model.safetensors"
+    whole, _ = load_tensors(weights)
+    one = np.ones((1, 8), np.float32)
+    for changed, message in (
+        (whole | {"classifier.weight": one}, "scores no choice of labels"),
+        (whole | {"classifier.weight": one.sum()}, "scores no choice of labels"),
+        ({n: x for n, x in whole.items() if n != "classifier.bias"}, "'classifier.bias' is mis"),
+    ):
+        save_tensors(weights, changed)
         with pytest.raises(InputError, match=message):
             load_classifier(tmp_path / "a")

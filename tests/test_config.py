@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tinygrad_llm import config
-from tinygrad_llm.config import check_shape, read_toml
+from tinygrad_llm.config import check_shape, from_mapping, read_toml
 from tinygrad_llm.errors import InputError
 
 
@@ -52,3 +52,12 @@ class Shape:
 def test_shapes_without_a_meaning(values, complaint):
     with pytest.raises(InputError, match=complaint) if complaint else nullcontext():
         check_shape(Shape(**values))
+
+
+@pytest.mark.parametrize(
+    "values", [{"norm_eps": 10**400}, {"heads": "x" * 10**6}, {"y" * 10**6: 1}], ids=("a", "b", "c")
+)
+def test_what_a_file_holds_makes_one_line_however_long_it_is(values):
+    with pytest.raises(InputError, match="not of type|unknown setting") as caught:
+        from_mapping(Shape, values)
+    assert len(str(caught.value)) < 250

@@ -95,7 +95,9 @@ def test_scores_that_are_not_numbers_are_an_error():
         Decoder(model).read(np.array([[1]]))
 
 
-@pytest.mark.parametrize("ids, message", [([], "empty"), ([3, 17], "17 .*17"), ([-1], "-1")])
+@pytest.mark.parametrize(
+    "ids, message", [([], "empty"), ([3, 17], "token 17, .* has 17"), ([-1], "-1")]
+)
 def test_a_prompt_that_cannot_be_read_is_an_error(ids, message):
     with pytest.raises(InputError, match=message):
         checked_prompt(small_model(), ids)

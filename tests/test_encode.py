@@ -62,6 +62,21 @@ def test_long_texts_are_cut_and_named_empty_ones_refused():
         text_vectors(model, TOKENIZER, ["fox", " "])
 
 
+def test_ids_that_the_model_does_not_know_are_refused_and_rows_without_a_word_no_guess():
+    small, large = (
+        BertForMaskedLM(dataclasses.replace(SMALL, vocab_size=size), rng=np.random.default_rng(3))
+        for size in (TOKENIZER.vocab_size - 1, TOKENIZER.vocab_size + 9)
+    )
+    for use in (
+        lambda text: text_vectors(small, TOKENIZER, [text]),
+        lambda text: fill_masks(small, TOKENIZER, MASK + text),
+    ):
+        use("the fox")
+        with pytest.raises(InputError, match="does the tokenizer belong"):
+            use("brown .")
+    assert len(fill_masks(large, TOKENIZER, MASK, best=99)[0]) == TOKENIZER.vocab_size
+
+
 def test_words_for_masks_are_the_best_of_the_whole_forward_pass():
     model = model_of()
     found = fill_masks(model, TOKENIZER, f"the {MASK} runs over a {MASK}.", best=18)
@@ -105,7 +120,11 @@ def test_embed_writes_lines_arrays_and_a_table(folder, tmp_path, capsys, monkeyp
     give_stdin(monkeypatch, "\n".join(TEXTS).encode())
     assert main(["embed", str(folder), "-", "--out", str(tmp_path / "x.npy")]) == 0
     np.testing.assert_allclose(np.load(tmp_path / "x.npy"), expected, atol=1e-6)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
+    give_stdin(monkeypatch, "\n \n".join([*TEXTS, ""]).encode())
+    assert main(["embed", str(folder), "-", "--out", str(tmp_path / "x.npy")]) == 0
+    assert len(np.load(tmp_path / "x.npy")) == len(TEXTS)
+    assert "5 empty lines have no vector" in capsys.readouterr().err
     assert main(["embed", str(folder), "--similar", *TEXTS]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and "1.00" in lines[1] and lines[1].endswith(TEXTS[0])

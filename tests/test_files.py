@@ -1,11 +1,14 @@
-"""Files written whole or not at all, and never in the place of what is no file."""
+"""Files written whole or not at all, never in the place of what is no file; JSON from strangers."""
 
+import json
 import os
+import time
 
 import pytest
 
+from tests.test_mutations import SECONDS, memory_limit
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import write_atomic
+from tinygrad_llm.files import MAX_JSON_DEPTH, parse_json, write_atomic
 
 
 def test_content_arrives_whole_and_nothing_else_stays(tmp_path):
@@ -37,3 +40,37 @@ def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_atomic(tmp_path / "missing" / "a.txt", "text")
     assert caught.value.filename == str(tmp_path / "missing" / "a.txt")
+
+
+COSTLY = {  # each as large as a tokenizer's file, and the words of the error
+    "a string of escaped quotes without an end": (b'"' + b'\\"' * 10**6, "Unterminated"),
+    "the same with half an escape at the end": (b'"' + b'\\"' * 10**6 + b"\\", "Unterminated"),
+    "a key twice behind many": (
+        json.dumps({f"key{i}": 0 for i in range(10**5)}).encode()[:-1] + b', "key99999": 1}',
+        "'key99999' stands twice",
+    ),
+    "a million levels": (b"[" * 10**6, f"nested more than {MAX_JSON_DEPTH} levels"),
+}
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_json_made_to_be_costly_is_refused_at_once(case):
+    content, message = COSTLY[case]
+    start = time.process_time()
+    with memory_limit(), pytest.raises(InputError, match=message):
+        parse_json(content, "x")
+    assert time.process_time() - start < SECONDS
+
+
+def test_a_long_text_takes_little_more_memory_than_its_own():
+    with memory_limit():
+        assert len(parse_json(b'["' + b"x" * (8 << 20) + b'"]', "x")[0]) == 8 << 20
+
+
+def test_brackets_count_outside_of_strings_alone():
+    text = '[{"' * 9 + "\\\\\\" + "[" * MAX_JSON_DEPTH
+    assert parse_json(json.dumps({text: [[text]]}).encode(), "x") == {text: [[text]]}
+    deepest = b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH
+    parse_json(deepest, "x")
+    with pytest.raises(InputError, match="nested"):
+        parse_json(b"[" + deepest + b"]", "x")

@@ -1,6 +1,7 @@
 """Model folders: beside transformers in both directions, and under damage."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -9,11 +10,18 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from tests import test_bert as bert
+from tests import test_encoder_decoder as transformer
+from tests import test_llama as llama
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import load_model, save_model
-from tinygrad_llm.models.gpt import GPT, GPTConfig
+from tinygrad_llm.models import GPT, BertForMaskedLM, GPTConfig, Llama
 from tinygrad_llm.tensor import no_grad
 from tinygrad_llm.tensor_files import load_tensors, save_tensors
+from tinygrad_llm.training.loop import train_step
+from tinygrad_llm.training.masking import masked_token
+from tinygrad_llm.training.objectives import next_target_token, next_token
+from tinygrad_llm.training.optimizer import AdamW
 
 CONFIG = GPTConfig(vocab_size=31, n_positions=12, n_layer=2, n_head=4, n_embd=16, dropout=0.25)
 IDS = np.random.default_rng(5).integers(31, size=(3, 12))
@@ -204,11 +212,29 @@ def test_a_loaded_model_draws_dropout_from_the_generator_it_was_given(tmp_path):
     assert (logits(model) != logits(model)).any()
 
 
-def test_a_loaded_model_can_be_trained_further(tmp_path):
-    save_model(tmp_path, noisy_model())
-    model = load_model(tmp_path)
-    model(IDS).sum().backward()
-    assert all(p.grad.shape == p.shape for p in model.parameters())
+def trainings():
+    """An untrained model of each kind; its objective; a batch: inputs, and targets last."""
+    rng, next_ones = np.random.default_rng(0), (IDS[:, :-1], IDS[:, 1:])
+    transformer_batch = transformer.SOURCE, transformer.TARGET, transformer.LABELS
+    return {
+        "gpt": (noisy_model(dropout=0.0), next_token, next_ones),
+        "llama": (Llama(llama.SMALL, rng=rng), next_token, next_ones),
+        "bert": (BertForMaskedLM(bert.SMALL, rng=rng), masked_token, (bert.IDS, bert.TARGETS)),
+        "marian": (transformer.small_model(), next_target_token, transformer_batch),
+    }
+
+
+@pytest.mark.parametrize("kind", ["gpt", "llama", "bert", "marian"])
+def test_a_loaded_model_goes_on_training_as_the_one_that_was_saved(kind, tmp_path):
+    model, objective, batch = trainings()[kind]
+    save_model(tmp_path, model)
+    found = []
+    for one in (model.train(), load_model(tmp_path).train()):
+        optimizer, rng = AdamW(one.parameters()), np.random.default_rng(0)
+        step = functools.partial(train_step, one, objective, optimizer, [batch], clip=1.0, rng=rng)
+        found.append([step(lr=3e-3)[0] for _ in range(5)])
+        assert all(np.any(p.grad) for n, p in one.named_parameters() if "in_proj.bias" not in n)
+    assert found[0] == found[1] and found[0][-1] < found[0][0] - 0.01
 
 
 def test_mutated_folders_open_or_give_the_one_error(tmp_path):

@@ -53,6 +53,21 @@ def test_a_folder_without_the_file_means_the_defaults(tmp_path):
     assert load_generation_config(tmp_path) == GenerationConfig()
 
 
+def test_without_the_file_the_end_is_the_one_of_the_models_own_file(tmp_path):
+    path = tmp_path / "config.json"
+    for ends, read in ((7, 7), ([7, 9], (7, 9)), (None, None)):
+        path.write_text(json.dumps({"eos_token_id": ends, "temperature": 0.5}))
+        assert load_generation_config(tmp_path) == GenerationConfig(eos_token_id=read)
+    path.write_text(json.dumps({"eos_token_id": 7, "is_encoder_decoder": True}))
+    assert load_generation_config(tmp_path) == GenerationConfig()
+    for ends in ("7", -1, [True], {"id": 7}):
+        path.write_text(json.dumps({"eos_token_id": ends}))
+        with pytest.raises(InputError, match="config.json: eos_token_id is"):
+            load_generation_config(tmp_path)
+    save_generation_config(tmp_path, GenerationConfig())
+    assert load_generation_config(tmp_path) == GenerationConfig()
+
+
 def test_gpt2s_own_file_is_greedy():
     document = {
         "_from_model_config": True,

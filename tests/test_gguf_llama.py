@@ -172,6 +172,8 @@ def test_a_model_that_was_read_can_be_trained_further(tmp_path):
         ({"llama__rope__dimension_count": (4, 8)}, "rope.dimension_count is 8"),
         ({"llama__rope__scaling__type": (STRING, "yarn")}, "rope.scaling.type is 'yarn'"),
         ({"llama__rope__scaling__factor": (6, 4.0)}, "rope.scaling.factor is 4.0"),
+        ({"llama__attention__sliding_window": (4, 4096)}, "attention.sliding_window is 4096"),
+        ({"llama__rope__scaling__type": (4, 1)}, "rope.scaling.type is 1"),
         ({"llama__expert_count": (4, 8)}, "expert_count is 8"),
         ({"llama__rope__freq_base": (STRING, "x")}, "rope_theta = 'x' is not of type float"),
         ({"llama__attention__layer_norm_rms_epsilon": (6, float("nan"))}, "rms_norm_eps nan"),

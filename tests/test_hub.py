@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from tests.test_llama_folder import logits, noisy_model
+from tests.test_llama_folder import noisy_model
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats import hub as ours
 from tinygrad_llm.formats.folder import load_model, save_model
@@ -69,8 +69,8 @@ def _hash(data):
 
 
 @pytest.fixture
-def served(tmp_path, monkeypatch):
-    save_model(tmp_path / "source", noisy_model())
+def served(tmp_path, monkeypatch, request):
+    save_model(tmp_path / "source", noisy_model(), max_shard_bytes=getattr(request, "param", None))
     Hub.files = {path.name: path.read_bytes() for path in (tmp_path / "source").iterdir()}
     Hub.files["pytorch_model.bin"] = b"a pickle"
     Hub.files["model.py"] = b"raise SystemExit"
@@ -98,7 +98,21 @@ def served(tmp_path, monkeypatch):
 def test_a_name_becomes_a_folder_of_ours(served, tmp_path, revision):
     found = import_model(NAME + revision, tmp_path / "own")
     assert found.notes[-1].endswith(f"{NAME}@{COMMIT}")
-    np.testing.assert_array_equal(logits(load_model(tmp_path / "own")), logits(noisy_model()))
+    assert_weights(load_model(tmp_path / "own"), noisy_model())
+
+
+def assert_weights(model, expected):
+    for name, array in expected.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], array)
+
+
+@pytest.mark.parametrize("served", [8000], indirect=True)
+def test_a_model_in_several_files_is_kept_as_links_which_are_followed(served, tmp_path):
+    folder, _ = ours.download(NAME)
+    shards = list(folder.glob("model-*.safetensors"))
+    assert len(shards) > 2 and all(path.is_symlink() for path in shards)
+    import_model(NAME, tmp_path / "own")
+    assert_weights(load_model(tmp_path / "own"), noisy_model())
 
 
 def test_neither_variants_nor_what_could_run_is_asked_for(served, tmp_path):

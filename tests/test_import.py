@@ -64,6 +64,14 @@ def test_settings_of_generation_come_along_where_they_are_implemented(source, tm
     assert not (tmp_path / "b" / "generation_config.json").exists()
 
 
+def test_the_end_that_config_json_alone_names_comes_along(source, tmp_path):
+    path = source / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": [3, 4]}))
+    assert import_model(str(source), tmp_path / "own").notes == []
+    assert load_generation_config(tmp_path / "own") == load_generation_config(source)
+    assert load_generation_config(tmp_path / "own").eos_ids == (3, 4)
+
+
 def test_a_tokenizer_that_is_not_read_is_copied_and_noted(source, tmp_path):
     (source / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
     (source / "vocab.txt").write_text("a\nb\n")
@@ -149,6 +157,11 @@ def test_a_package_without_the_file_says_how_to_install_the_right_one(tmp_path, 
 def test_a_source_that_is_nothing_lists_what_there_is(source, capsys):
     line = refuse(capsys, 2, "import", source, "somewhere")
     assert source in line and "smollm2, minilm" in line
+
+
+def test_a_name_on_the_hub_is_imported_before_it_is_used(capsys):
+    for command in (("chat", "owner/model", "hello"), ("embed", "owner/model", "hello")):
+        assert "first: tinygrad-llm import owner/model DIR" in refuse(capsys, 2, *command)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path, capsys):

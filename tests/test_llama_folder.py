@@ -28,6 +28,7 @@ REFUSED = {
     "hidden_act": "gelu",
     "pretraining_tp": 2,
     "partial_rotary_factor": 0.5,
+    "sliding_window": 4096,
     "quantization_config": {"bits": 4},
     "head_dim": 8,
     "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
@@ -101,6 +102,7 @@ def test_a_model_that_transformers_made_gives_its_logits_and_its_gradients(trans
         rope_theta=1000.0,
         initializer_range=0.3,
     )
+    torch.manual_seed(0)
     theirs = transformers.LlamaForCausalLM(config)
     theirs.save_pretrained(tmp_path)
     model = load_model(tmp_path)
@@ -115,7 +117,8 @@ def test_a_model_that_transformers_made_gives_its_logits_and_its_gradients(trans
         ours = own[slot.parameter]
         if slot.first is not None:
             ours = ours[slot.first : slot.first + slot.shape[0]]
-        np.testing.assert_allclose(ours, gradients[FAMILY.full_name(slot)], atol=1e-5)
+        expected = gradients[FAMILY.full_name(slot)]
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
     theirs.model.save_pretrained(tmp_path / "base")
     with pytest.raises(InputError, match="'lm_head.weight' is missing"):
         load_model(tmp_path / "base")

@@ -10,6 +10,7 @@ from tests.test_encoder_decoder import LABELS, SMALL, SOURCE, TARGET, small_mode
 from tests.test_llama_folder import transformers  # noqa: F401
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import load_model, save_model
+from tinygrad_llm.formats.marian import from_config, to_config
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder
 from tinygrad_llm.training.objectives import next_target_token
 
@@ -84,13 +85,26 @@ def test_a_folder_gives_the_model_back(pre_norm, tmp_path):
     assert np.array_equal(load_model(tmp_path)(SOURCE, TARGET).data, model(SOURCE, TARGET).data)
 
 
+@pytest.mark.parametrize("zero", [0, 0.0])
+def test_a_probability_of_zero_may_be_written_as_a_whole_number(zero):
+    keys = ("activation_dropout", "encoder_layerdrop", "decoder_layerdrop", "dropout")
+    assert from_config(to_config(SMALL) | dict.fromkeys(keys, zero)) == SMALL
+    for other in (0.1, False, None, "0"):
+        with pytest.raises(InputError, match="activation_dropout"):
+            from_config(to_config(SMALL) | {"activation_dropout": other})
+
+
 @pytest.mark.parametrize(
     "key, value",
     [
         ("normalize_before", True),
+        ("normalize_before", 0),
         ("static_position_embeddings", False),
         ("share_encoder_decoder_embeddings", False),
         ("decoder_vocab_size", 30),
+        ("pad_token_id", 31),
+        ("eos_token_id", 31),
+        ("decoder_start_token_id", 31),
         ("activation_function", "tanh"),
         ("d_model", 48),
         ("encoder_layers", 1 << 40),

@@ -3,6 +3,7 @@
 pytest --mutations 10000 opens so many of each kind.
 """
 
+import functools
 import itertools
 import json
 import resource
@@ -17,15 +18,26 @@ from tests import test_gguf_llama
 from tests.gguf_files import ARRAY, STRING
 from tests.test_gguf_tokenizer import METADATA
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.formats.folder import load_model, save_model
 from tinygrad_llm.formats.gguf import open_gguf
 from tinygrad_llm.formats.gguf_llama import load_llama
 from tinygrad_llm.formats.gguf_tokenizer import tokenizer_contents
-from tinygrad_llm.models import GPT, BertConfig, BertForMaskedLM, GPTConfig
+from tinygrad_llm.inference.generation_config import (
+    GenerationConfig,
+    load_generation_config,
+    save_generation_config,
+)
+from tinygrad_llm.models import GPT, Bert, BertConfig, BertForMaskedLM, GPTConfig
+from tinygrad_llm.models.classifier import Classifier
+from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_llm.nn.quantized import quantize
 
 SECONDS, BYTES = 2.0, 200 << 20
+LONGEST = 600  # characters of an error: it is one line, whatever the file holds
 HOSTILE = [
     *(0, -1, 1, 2**31, 2**32 - 1, 2**63, -(2**63), 10**400, 1e308, float("1e999"), 0.5, True, None),
+    "x" * 10_000,
     *("", "x", "../x", "\ud800", "\x00", "default", [], {}, [[]], {"rope_theta": None}, [1] * 1000),
 ]
 NUMBERS = [0, 1, 2**31 - 1, 2**32 - 1, 2**56, 2**63 - 1, 2**63, 2**64 - 1]
@@ -95,7 +107,7 @@ def open_all(path, whole, mutate, load, count, *, opens=True):
                 load()
             opened += 1
         except InputError as error:
-            assert str(error)
+            assert 0 < len(str(error)) < LONGEST, str(error)
         assert time.process_time() - start < SECONDS
     path.write_bytes(whole)
     assert opened < count * 0.9 and (opened > 0 or not opens)
@@ -112,14 +124,39 @@ def models():
     bert = BertConfig(**sizes, num_attention_heads=2, intermediate_size=24)
     gpt = GPTConfig(vocab_size=31, n_positions=8, n_layer=1, n_head=2, n_embd=16)
     llama = test_gguf_llama.random_model(num_hidden_layers=1)
-    return {"gpt2": GPT(gpt, rng=rng), "llama": llama, "bert": BertForMaskedLM(bert, rng=rng)}
+    marian = EncoderDecoderConfig(31, 16, 1, 1, 2, 2, 24, 24)
+    blocks = test_gguf_llama.random_model(num_hidden_layers=1)
+    return {
+        "gpt2": GPT(gpt, rng=rng),
+        "llama": llama,
+        "bert": BertForMaskedLM(bert, rng=rng),
+        "marian": EncoderDecoder(marian, rng=rng),
+        "blocks": quantize(blocks, "Q4_1"),
+    }
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert", "marian", "blocks"])
 def test_config(kind, tmp_path, count):
     save_model(tmp_path, models()[kind])
     path = tmp_path / "config.json"
     open_all(path, path.read_bytes(), mutate_json, lambda: load_model(tmp_path), count)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_classifier(name, tmp_path, count):
+    rng = np.random.default_rng(0)
+    bert = BertConfig(31, 16, 1, 2, 24, hidden_dropout_prob=0.0)
+    save_classifier(tmp_path, Classifier(Bert(bert, rng=rng), "abc", rng=rng), max_tokens=9)
+    path, mutate = tmp_path / name, mutate_json if name == "config.json" else mutate_bytes
+    open_all(path, path.read_bytes(), mutate, lambda: load_classifier(tmp_path), count)
+
+
+def test_generation_config(tmp_path, count):
+    config = GenerationConfig(temperature=0.5, top_k=5, eos_token_id=(1, 2), stop_strings=("x",))
+    save_generation_config(tmp_path, config)
+    path = tmp_path / "generation_config.json"
+    load = functools.partial(load_generation_config, tmp_path)
+    open_all(path, path.read_bytes(), mutate_json, load, count)
 
 
 def test_safetensors(tmp_path, count):

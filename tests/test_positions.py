@@ -25,6 +25,12 @@ def test_a_case_by_hand():
     np.testing.assert_allclose(y[1], expected, atol=1e-7)
 
 
+def test_the_tables_that_are_kept_cannot_be_written_to():
+    for table in rotation(0, 2, 4, 100.0):
+        with pytest.raises(ValueError):
+            table[0] = 1
+
+
 def test_products_depend_on_the_distance_alone_and_lengths_stay():
     rng = np.random.default_rng(0)
     q, k = (np.repeat(rng.standard_normal((1, 8), dtype=np.float32), 30, 0) for _ in range(2))

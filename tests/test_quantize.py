@@ -1,5 +1,7 @@
 """tinygrad-llm quantize and import --keep-bits: sizes, scores, what is refused."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from tinygrad_llm.nn.quantized import memory_of, named_blocks, num_weights
 from tinygrad_llm.recipes.evaluate import evaluate_folder
 from tinygrad_llm.recipes.import_ import import_model
 from tinygrad_llm.recipes.quantize import quantize_folder
+from tinygrad_llm.recipes.reporter import Reporter
 
 
 @pytest.fixture
@@ -22,11 +25,29 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
+class Told(Reporter):
+    """Keeps for each piece of work its name, its size and how much of it was told of."""
+
+    def __init__(self):
+        self.told = []
+
+    @contextmanager
+    def progress(self, what, total, unit="B"):
+        row = [what, total, 0]
+        self.told.append(row)
+
+        def advance(done):
+            row[2] += done
+
+        yield advance
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 def test_sizes_and_scores_are_those_of_the_two_folders(bits, source, tmp_path):
     (tmp_path / "text.txt").write_text("low lower low " * 40)
     text = [str(tmp_path / "text.txt")]
-    done = quantize_folder(source, tmp_path / "own", bits=bits, data=text)
+    done = quantize_folder(source, tmp_path / "own", bits=bits, data=text, reporter=(r := Told()))
+    assert r.told == [["scoring", done.scores[0].tokens, done.scores[0].tokens]] * 2
     first, own = load_model(source), load_model(tmp_path / "own")
     assert (done.before, done.after) == (memory_of(first), memory_of(own))
     assert num_weights(own) == first.num_parameters()

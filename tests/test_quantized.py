@@ -10,10 +10,14 @@ from tinygrad_llm import functional as F
 from tinygrad_llm.blocks import Q8_0, is_blocks, widened
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import CONFIG, load_model, save_model
+from tinygrad_llm.formats.sharded import WEIGHTS
 from tinygrad_llm.inference.generate import generate
 from tinygrad_llm.inference.generation_config import GenerationConfig
+from tinygrad_llm.models import BertConfig, BertForMaskedLM
+from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn.quantized import memory_of, named_blocks, num_weights, quantize
 from tinygrad_llm.tensor import Tensor
+from tinygrad_llm.tensor_files import load_tensors, save_tensors
 
 IDS = np.random.default_rng(2).integers(50, size=(2, 40))
 every_model = pytest.mark.parametrize("kind", ["gpt", "llama"])
@@ -43,6 +47,33 @@ def test_values_are_those_of_the_widened_weights(kind, bits):
         if isinstance(weight, np.ndarray):
             module.weight = Tensor(widened(weight))
     np.testing.assert_allclose(logits, model(IDS).data, atol=2e-5)
+
+
+def bert():
+    config = BertConfig(50, 32, 2, 2, 64, max_position_embeddings=40)
+    return BertForMaskedLM(config, rng=np.random.default_rng(0)).eval()
+
+
+def transformer(vocab_size=50):
+    sizes = {"vocab_size": vocab_size, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    config = EncoderDecoderConfig(**sizes, encoder_layers=1, decoder_layers=1)
+    return EncoderDecoder(config, rng=np.random.default_rng(0)).eval()
+
+
+@pytest.mark.parametrize("build, ids", [(bert, (IDS,)), (transformer, (IDS, IDS[:, :9]))])
+def test_models_that_read_from_both_sides_compute_with_blocks_too(build, ids, tmp_path):
+    model = quantize(build(), "Q4_1")
+    names = {name: blocks.dtype for name, blocks in named_blocks(model)}
+    tables = [name for name in names if "embeddings" in name or "shared" in name]
+    assert len(tables) == 1 and names[tables[0]] == Q8_0  # positions and segments are none
+    logits = model(*ids).data
+    save_model(tmp_path, model)
+    np.testing.assert_array_equal(load_model(tmp_path)(*ids).data, logits)
+    for _, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, np.ndarray):
+            module.weight = Tensor(widened(weight))
+    np.testing.assert_allclose(logits, model(*ids).data, atol=2e-5)
 
 
 @every_model
@@ -76,6 +107,26 @@ def test_a_scheme_that_does_not_fit_is_refused(change, message, tmp_path):
     document["quantization_config"] |= change
     (tmp_path / CONFIG).write_text(json.dumps(document))
     with pytest.raises(InputError, match=message):
+        load_model(tmp_path)
+
+
+def test_a_scheme_without_other_kinds_has_none(tmp_path):
+    save_model(tmp_path, model := quantize(model_of("llama"), "Q8_0"))
+    document = json.loads((tmp_path / CONFIG).read_text())
+    del document["quantization_config"]["other_kinds"]
+    (tmp_path / CONFIG).write_text(json.dumps(document))
+    np.testing.assert_array_equal(load_model(tmp_path)(IDS).data, model(IDS).data)
+
+
+def test_a_spare_tensor_may_be_blocks_of_zeros_alone(tmp_path):
+    save_model(tmp_path, quantize(transformer(32), "Q8_0"))
+    tensors, _ = load_tensors(tmp_path / WEIGHTS)
+    spare = {"final_logits_bias": np.zeros((1, 34), np.uint8)}
+    save_tensors(tmp_path / WEIGHTS, tensors | spare)
+    load_model(tmp_path)
+    spare["final_logits_bias"] += 1
+    save_tensors(tmp_path / WEIGHTS, tensors | spare)
+    with pytest.raises(InputError, match="final_logits_bias is not zero"):
         load_model(tmp_path)
 
 

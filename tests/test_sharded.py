@@ -115,6 +115,24 @@ def test_a_name_that_is_no_file_of_the_folder_is_refused(kind, folder, tmp_path)
         load_model(folder)
 
 
+def test_a_link_from_a_snapshot_leads_to_its_blobs_alone(folder, tmp_path):
+    home = tmp_path / "snapshots" / "c0ffee"
+    home.parent.mkdir()
+    folder.rename(home)
+    shard = next(home.glob("model-00001-*.safetensors"))
+    for place, followed in ((tmp_path / "blobs", True), (tmp_path / "others", False)):
+        place.mkdir()
+        shard.rename(place / "blob")
+        shard.symlink_to(place / "blob")
+        if followed:
+            load_model(home)
+            shard.unlink()
+            (place / "blob").rename(shard)
+        else:
+            with pytest.raises(InputError, match="a link to a file outside the folder"):
+                load_model(home)
+
+
 def test_a_link_within_the_folder_is_followed(folder):
     shard = next(folder.glob("model-00001-*.safetensors"))
     shard.rename(folder / "blob")

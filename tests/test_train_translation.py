@@ -150,6 +150,9 @@ def test_the_commands(settings, tmp_path, capsys):
     assert len(lines) == 4 and lines[1] == ""
     assert main(["translate", str(tmp_path / "run"), "a\nb", "--attention", str(svg)]) == 2
     assert "one text, not of 2" in capsys.readouterr().err
+    assert main(["translate", str(tmp_path / "run"), " ", "--attention", str(svg)]) == 2
+    assert "one text, not of 0" in capsys.readouterr().err
+    assert main(["translate", str(tmp_path / "run"), "\na b", "--attention", str(svg)]) == 0
     assert main(["generate", str(tmp_path / "run"), "--prompt", "a"]) == 2
     assert "EncoderDecoder" in capsys.readouterr().err
 

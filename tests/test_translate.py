@@ -112,6 +112,10 @@ def test_texts_keep_their_places_and_an_empty_one_stays_empty():
     assert found[3] == translate_texts(model, ByteTokenizer(), ["c"], GREEDY)[0]
 
 
-def test_a_source_that_is_too_long_is_refused():
-    with pytest.raises(InputError, match="text 2 has 25 tokens; the model reads from 1 to 24"):
-        translate(model_of(0), [[3], [3] * 25])
+def test_a_source_that_cannot_be_read_is_refused_by_its_number():
+    for source, message in (([3] * 25, "25 tokens; the model reads from 1 to 24"), ([3, 11], "11")):
+        with pytest.raises(InputError, match=f"text 2 has .*{message}"):
+            translate(model_of(0), [[3], source])
+    model = model_of(3, vocab_size=260, eos_token_id=256, decoder_start_token_id=257)
+    with pytest.raises(InputError, match="text 4 has 31 tokens"):  # empty ones count too
+        translate_texts(model, ByteTokenizer(), ["ab", "", " ", "c" * 30], GREEDY)

@@ -88,13 +88,15 @@ def _check(key: str, value: Any, annotation: Any, where: str = "") -> Any:
         return None
     for option in options:
         if option is float and type(value) is int:
+            if value.bit_length() > 1023:  # float(value) could overflow
+                break
             return float(value)
         if option == tuple[str, ...] and isinstance(value, list | tuple):
             return tuple(map(str, value))
         if type(value) is option:
             return value
     names = " or ".join("none" if o is type(None) else o.__name__ for o in options)
-    raise InputError(f"{where + ': ' if where else ''}{key} = {value!r} is not of type {names}")
+    raise InputError(f"{where + ': ' if where else ''}{key} = {value!r:.80} is not of type {names}")
 
 
 def _parse(key: str, text: str, annotation: Any) -> Any:

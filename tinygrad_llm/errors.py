@@ -17,9 +17,9 @@ class InputError(ValueError):
 def suggest(name: str, known: Iterable[str], what: str) -> InputError:
     """An InputError for an unknown `name` that offers the nearest of the `known` ones."""
     known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=1)
+    nearest = difflib.get_close_matches(name[:80], known, n=1)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(known)}"
-    return InputError(f"unknown {what} {name!r}; {hint}")
+    return InputError(f"unknown {what} {name!r:.80}; {hint}")
 
 
 class NonFiniteLoss(ArithmeticError):

@@ -134,13 +134,20 @@ class TensorFile:
         if self._file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
             raise self._damaged(f"it was cut short while {name!r} was read")
         if entry.dtype == "BF16":
-            return (array.astype(np.uint32) << 16).view(np.float32)  # the upper half of a float32
+            return bfloat16_as_float32(array)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def _damaged(self, reason: object) -> InputError:
         return InputError(
             f"{self.path} is not a whole safetensors file: {reason}; copy it again or save it anew"
         )
+
+
+def bfloat16_as_float32(numbers: np.ndarray) -> np.ndarray:
+    """Numbers whose 16 bits are the upper half of those of a float32."""
+    wide = numbers.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

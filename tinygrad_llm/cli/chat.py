@@ -20,7 +20,7 @@ from tinygrad_llm.cli.options import (
 if TYPE_CHECKING:
     from tinygrad_llm.inference.chat import Chat
 
-HELP = "/reset forgets what was said, /exit (or Ctrl-D) leaves"
+HELP = "Ctrl-C stops an answer, /reset forgets what was said, /exit (or Ctrl-D) leaves"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -70,7 +70,10 @@ def run(args: argparse.Namespace) -> None:
         elif line.startswith("/"):
             print(f"No command {line.split()[0]}: {HELP}.")
         elif line:
-            _answer(chat, line)
+            try:
+                _answer(chat, line)
+            except KeyboardInterrupt:
+                print(" ... stopped.")
 
 
 def _lines() -> Iterator[str]:

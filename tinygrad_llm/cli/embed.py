@@ -67,8 +67,11 @@ def _texts(given: list[str]) -> list[str]:
     """The texts as they are; for -, the lines of standard input that hold anything."""
     texts: list[str] = []
     for text in given:
-        lines = text_or_stdin(text).splitlines() if text == "-" else [text]
-        texts += [line for line in lines if line.strip() or text != "-"]
+        lines = text_or_stdin(text).rstrip("\r\n").splitlines() if text == "-" else [text]
+        kept = [line for line in lines if line.strip() or text != "-"]
+        if left_out := len(lines) - len(kept):
+            print(f"tinygrad-llm: {left_out} empty lines have no vector", file=sys.stderr)
+        texts += kept
     if not texts:
         raise InputError("standard input holds no text; give one a line")
     return texts

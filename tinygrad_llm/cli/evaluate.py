@@ -25,10 +25,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.evaluate import evaluate_folder
 
     apply_threads(args)
-    score = evaluate_folder(args.model, args.data)
+    score = evaluate_folder(args.model, args.data, reporter=TerminalReporter())
     row = {
         "loss": score.loss,
         "perplexity": score.perplexity,

@@ -31,10 +31,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.recipes.quantize import quantize_folder
 
     apply_threads(args)
-    done = quantize_folder(args.model, args.folder, bits=args.bits, data=args.data)
+    reporter = TerminalReporter()
+    done = quantize_folder(
+        args.model, args.folder, bits=args.bits, data=args.data, reporter=reporter
+    )
     before, after = done.before / 1e6, done.after / 1e6
     share = f"{after / before:.0%}"
     print(f"{args.folder}: {before:,.1f} MB of weights became {after:,.1f} MB ({share})")

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
+from tinygrad_llm.formats.family import (
+    Family,
+    Slot,
+    check_implemented,
+    chosen,
+    configured,
+    linear,
+    norm,
+)
 from tinygrad_llm.models.bert import Bert, BertConfig, BertForMaskedLM
 
 EMBEDDING = "embeddings.word_embeddings.weight"
@@ -51,10 +59,10 @@ def slots(config: BertConfig) -> Iterator[Slot]:
     }
     for name, size in sizes.items():
         yield Slot(*[f"embeddings.{name}.weight"] * 2, (size, width))
-    yield from _norm("embeddings.LayerNorm", "embeddings.norm", width)
+    yield from norm("embeddings.LayerNorm", "embeddings.norm", width)
     for i in range(config.num_hidden_layers):
         yield from _layer(f"encoder.layer.{i}", f"layers.{i}", config)
-    yield from _linear("pooler.dense", "pooler", width, width, part=POOLER)
+    yield from linear("pooler.dense", "pooler", width, width, part=POOLER)
     yield from _head(config)
 
 
@@ -62,36 +70,26 @@ def _layer(there: str, here: str, config: BertConfig) -> Iterator[Slot]:
     width, inner = config.hidden_size, config.intermediate_size
     for i, name in enumerate(("query", "key", "value")):
         projection = f"{there}.attention.self.{name}"
-        yield from _linear(projection, f"{here}.attention.in_proj", width, width, first=i * width)
-    yield from _linear(
+        yield from linear(projection, f"{here}.attention.in_proj", width, width, first=i * width)
+    yield from linear(
         f"{there}.attention.output.dense", f"{here}.attention.out_proj", width, width
     )
-    yield from _norm(f"{there}.attention.output.LayerNorm", f"{here}.attention_norm", width)
-    yield from _linear(f"{there}.intermediate.dense", f"{here}.intermediate", width, inner)
-    yield from _linear(f"{there}.output.dense", f"{here}.output", inner, width)
-    yield from _norm(f"{there}.output.LayerNorm", f"{here}.output_norm", width)
+    yield from norm(f"{there}.attention.output.LayerNorm", f"{here}.attention_norm", width)
+    yield from linear(f"{there}.intermediate.dense", f"{here}.intermediate", width, inner)
+    yield from linear(f"{there}.output.dense", f"{here}.output", inner, width)
+    yield from norm(f"{there}.output.LayerNorm", f"{here}.output_norm", width)
 
 
 def _head(config: BertConfig) -> Iterator[Slot]:
     """The masked-language-model head, whose last layer is the embedding and a bias of its own."""
     width, size = config.hidden_size, config.vocab_size
     there = "cls.predictions"
-    yield from _linear(f"{there}.transform.dense", "head.dense", width, width, part=HEAD)
-    yield from _norm(f"{there}.transform.LayerNorm", "head.norm", width, part=HEAD)
+    yield from linear(f"{there}.transform.dense", "head.dense", width, width, part=HEAD)
+    yield from norm(f"{there}.transform.LayerNorm", "head.norm", width, part=HEAD)
     bias = "head.decoder.bias"
     yield Slot(f"{there}.bias", bias, (size,), part=HEAD)
     yield Slot(f"{there}.decoder.bias", bias, (size,), in_model=False, part=HEAD)
     yield Slot(f"{there}.decoder.weight", EMBEDDING, (size, width), in_model=False, part=HEAD)
-
-
-def _linear(there: str, here: str, inputs: int, outputs: int, **rest: Any) -> Iterator[Slot]:
-    yield Slot(f"{there}.weight", f"{here}.weight", (outputs, inputs), **rest)
-    yield Slot(f"{there}.bias", f"{here}.bias", (outputs,), **rest)
-
-
-def _norm(there: str, here: str, width: int, **rest: Any) -> Iterator[Slot]:
-    yield Slot(f"{there}.weight", f"{here}.weight", (width,), **rest)
-    yield Slot(f"{there}.bias", f"{here}.bias", (width,), **rest)
 
 
 def to_config(config: BertConfig) -> dict[str, Any]:

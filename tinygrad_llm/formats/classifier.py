@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_json_object, write_atomic
-from tinygrad_llm.formats.family import Family
+from tinygrad_llm.formats.family import Family, check_implemented
 from tinygrad_llm.formats.folder import CONFIG, family_of, read_config, refuse_pickle
 from tinygrad_llm.formats.sharded import open_weights, save_weights
 from tinygrad_llm.formats.weights import Weights, load_weights, to_tensors
@@ -30,6 +30,7 @@ ARCHITECTURES = {
 }
 HEADS = {"gpt2": "score", "llama": "score", "bert": "classifier"}  # names of the head there
 OLD_HEAD = "lm_head.weight"
+PROBLEM = "single_label_classification"  # transformers also has regression, and labels side by side
 
 
 def save_classifier(
@@ -49,7 +50,7 @@ def save_classifier(
         "architectures": [ARCHITECTURES[family.model_type]],
         "model_type": family.model_type,
         **family.to_config(model.trunk.config),
-        "problem_type": "single_label_classification",
+        "problem_type": PROBLEM,
         "id2label": {str(i): label for i, label in enumerate(model.labels)},
         "label2id": {label: i for i, label in enumerate(model.labels)},
         "pad_token_id": pad_id,
@@ -116,11 +117,16 @@ def _with_head(
     rng: np.random.Generator,
 ) -> Classifier:
     shape = weights.entries[f"{head}.weight"].shape
+    check_implemented(document, {"problem_type": (PROBLEM, None)})
+    if len(shape) != 2 or shape[0] < 2:
+        raise InputError(f"{head}.weight has shape {shape}: it scores no choice of labels")
     pooling = document.get("pooling", "cls" if head == HEADS["bert"] else "last")
     if pooling == "cls" and trunk.pooler is None:
         raise InputError("the tensor 'pooler.dense.weight' is missing")
     model = Classifier(trunk, _labels(document, shape[0]), pooling=pooling, rng=rng)
     for name, parameter in model.score.named_parameters():
+        if f"{head}.{name}" not in weights.entries:
+            raise InputError(f"the tensor '{head}.{name}' is missing")
         array = weights.read(f"{head}.{name}")
         if array.shape != parameter.shape or array.dtype.kind != "f":
             raise InputError(

@@ -31,6 +31,27 @@ class Slot(NamedTuple):
     part: str = ""  # the part of the model to which it belongs, if a model may lack that part
 
 
+def linear(there: str, here: str, inputs: int, outputs: int, **rest: Any) -> Iterator[Slot]:
+    """Weight and bias of a layer; rest: further fields of the Slots."""
+    yield Slot(f"{there}.weight", f"{here}.weight", (outputs, inputs), **rest)
+    yield Slot(f"{there}.bias", f"{here}.bias", (outputs,), **rest)
+
+
+def norm(there: str, here: str, width: int, **rest: Any) -> Iterator[Slot]:
+    """Scale and shift of a norm; rest: further fields of the Slots."""
+    yield Slot(f"{there}.weight", f"{here}.weight", (width,), **rest)
+    yield Slot(f"{there}.bias", f"{here}.bias", (width,), **rest)
+
+
+def whole(kind: Callable[..., Module]) -> Callable[..., Module]:
+    """Family.build of models that have no optional parts."""
+
+    def build(config: Any, parts: Collection[str], rng: np.random.Generator) -> Module:
+        return kind(config, rng=rng)
+
+    return build
+
+
 @dataclass(frozen=True)
 class Family:
     """A kind of model: its configuration there and here, its classes, its tensors.
@@ -117,11 +138,12 @@ def _missing(slot: Slot) -> InputError:
 def check_implemented(document: Mapping[str, Any], implemented: Mapping[str, tuple]) -> None:
     """InputError for the first key whose value is none of those implemented.
 
-    The first of them is what a missing key means.
+    The first of them is what a missing key means. A number may be written as 0 or 0.0.
     """
     for key, known in implemented.items():
         value = document.get(key, known[0])
-        if not any(type(value) is type(other) and value == other for other in known):
+        same = (other for other in known if isinstance(other, bool) is isinstance(value, bool))
+        if value not in tuple(same):
             raise InputError(
                 f"{key} is {value!r:.40}, which is not implemented; "
                 f"implemented: {' and '.join(map(repr, known))}"

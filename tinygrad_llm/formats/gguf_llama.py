@@ -42,7 +42,8 @@ FIELDS = {  # ours by the file's key, without "llama."
     "context_length": "max_position_embeddings",
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
 }
-SCALED = ("rope.scaling.type", "rope.scaling.factor", "rope.scale_linear", "expert_count")
+SCALES = ("rope.scaling.factor", "rope.scale_linear")  # 1 changes nothing
+REFUSED = (*SCALES, "rope.scaling.type", "attention.sliding_window", "expert_count")
 
 
 def load_llama(
@@ -106,9 +107,9 @@ def _refuse_other(metadata: Mapping[str, Any], config: LlamaConfig) -> None:
                 f"llama.{key} is {metadata[f'llama.{key}']!r:.40}; only the width of a head, "
                 f"{width}, is implemented"
             )
-    for key in SCALED:
+    for key in REFUSED:
         value = metadata.get(f"llama.{key}")
-        if value not in (None, "none", 0) and (key == "expert_count" or value != 1):
+        if value not in (None, "none", 0) and not (key in SCALES and value == 1):
             raise InputError(f"llama.{key} is {value!r:.40}, which is not implemented")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_llm.blocks import BLOCK, BLOCKS, widened
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.tensor_files import bfloat16_as_float32
 
 NAMES = {  # ggml's types by number, so that one that is not read can be named
     **dict(
@@ -63,14 +64,9 @@ def _plain(numbers: np.ndarray) -> np.ndarray:
     return numbers.astype(np.float32)
 
 
-def _bfloat16(numbers: np.ndarray) -> np.ndarray:
-    """bfloat16 is the upper half of a float32."""
-    return (numbers.astype(np.uint32) << 16).view(np.float32)
-
-
 KINDS = {
     "F32": Kind(1, np.dtype("<f4"), _plain),
     "F16": Kind(1, np.dtype("<f2"), _plain),
-    "BF16": Kind(1, np.dtype("<u2"), _bfloat16),
+    "BF16": Kind(1, np.dtype("<u2"), bfloat16_as_float32),
     **{name: Kind(BLOCK, dtype, widened) for name, dtype in BLOCKS.items()},
 }

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
+from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured, whole
 from tinygrad_llm.models.gpt import GPT, GPTConfig
 
 HEAD = "lm_head.weight"
@@ -112,18 +110,13 @@ def _dropout(document: Mapping[str, Any]) -> Any:
     return values[0]
 
 
-def build(config: GPTConfig, parts: Collection[str], rng: np.random.Generator) -> GPT:
-    """A fresh model; a GPT has no optional parts."""
-    return GPT(config, rng=rng)
-
-
 FAMILY = Family(
     model_type="gpt2",
     architectures={GPT: "GPT2LMHeadModel"},
     from_config=from_config,
     to_config=to_config,
     slots=slots,
-    build=build,
+    build=whole(GPT),
     embeddings=("vocab_size", "n_positions"),
     prefix="transformer.",
     unprefixed=("lm_head.",),

@@ -6,13 +6,11 @@ It opens no file. What Llama would compute differently is refused by name, never
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
+from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured, whole
 from tinygrad_llm.models.llama import Llama, LlamaConfig
 
 EMBEDDING, HEAD = "embed_tokens.weight", "lm_head.weight"
@@ -35,7 +33,8 @@ OPTIONS = (
 IMPLEMENTED = {  # the values that Llama computes; the first is what a missing key means
     "hidden_act": ("silu",),
     "pretraining_tp": (1, None),
-    "partial_rotary_factor": (1.0, 1, None),
+    "partial_rotary_factor": (1, None),
+    "sliding_window": (None,),  # by which transformers' cache would forget
     "quantization_config": (None,),
 }
 
@@ -126,18 +125,13 @@ def _rope_theta(document: Mapping[str, Any]) -> Any:
     return bases[0] if bases else LlamaConfig.rope_theta
 
 
-def build(config: LlamaConfig, parts: Collection[str], rng: np.random.Generator) -> Llama:
-    """A fresh model; a Llama has no optional parts."""
-    return Llama(config, rng=rng)
-
-
 FAMILY = Family(
     model_type="llama",
     architectures={Llama: "LlamaForCausalLM"},
     from_config=from_config,
     to_config=to_config,
     slots=slots,
-    build=build,
+    build=whole(Llama),
     embeddings=("vocab_size",),
     prefix="model.",
     unprefixed=("lm_head.",),

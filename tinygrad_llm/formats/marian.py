@@ -7,15 +7,24 @@ It opens no file. What EncoderDecoder would compute differently is refused by na
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from tinygrad_llm.formats.family import Family, Slot, check_implemented, chosen, configured
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.formats.family import (
+    Family,
+    Slot,
+    check_implemented,
+    chosen,
+    configured,
+    linear,
+    norm,
+    whole,
+)
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
 EMBEDDING = "shared.weight"
+SPECIAL = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
 SIZES = (
     "vocab_size",
     "d_model",
@@ -28,9 +37,7 @@ SIZES = (
     "max_position_embeddings",
     "activation_function",
     "scale_embedding",
-    "pad_token_id",
-    "eos_token_id",
-    "decoder_start_token_id",
+    *SPECIAL,
 )
 OPTIONS = ("dropout", "attention_dropout")
 IMPLEMENTED = {  # the values that EncoderDecoder computes; the first is what a missing key means
@@ -57,8 +64,8 @@ def slots(config: EncoderDecoderConfig) -> Iterator[Slot]:
         yield from _attention(there, here, "self_attn", width)
         yield from _feed_forward(there, here, width, config.encoder_ffn_dim)
     if config.pre_norm:
-        yield from _norm("encoder.layer_norm", "encoder_norm", width)
-        yield from _norm("decoder.layer_norm", "decoder_norm", width)
+        yield from norm("encoder.layer_norm", "encoder_norm", width)
+        yield from norm("decoder.layer_norm", "decoder_norm", width)
     for i in range(config.decoder_layers):
         there, here = f"decoder.layers.{i}", f"decoder.{i}"
         yield from _attention(there, here, "self_attn", width)
@@ -70,25 +77,15 @@ def slots(config: EncoderDecoderConfig) -> Iterator[Slot]:
 def _attention(there: str, here: str, name: str, width: int) -> Iterator[Slot]:
     there, here = f"{there}.{name}", f"{here}.{name}"
     for i, part in enumerate(("q_proj", "k_proj", "v_proj")):
-        yield from _linear(f"{there}.{part}", f"{here}.in_proj", width, width, first=i * width)
-    yield from _linear(f"{there}.out_proj", f"{here}.out_proj", width, width)
-    yield from _norm(f"{there}_layer_norm", f"{here}_layer_norm", width)
+        yield from linear(f"{there}.{part}", f"{here}.in_proj", width, width, first=i * width)
+    yield from linear(f"{there}.out_proj", f"{here}.out_proj", width, width)
+    yield from norm(f"{there}_layer_norm", f"{here}_layer_norm", width)
 
 
 def _feed_forward(there: str, here: str, width: int, inner: int) -> Iterator[Slot]:
-    yield from _linear(f"{there}.fc1", f"{here}.feed_forward.fc1", width, inner)
-    yield from _linear(f"{there}.fc2", f"{here}.feed_forward.fc2", inner, width)
-    yield from _norm(f"{there}.final_layer_norm", f"{here}.final_layer_norm", width)
-
-
-def _linear(there: str, here: str, inputs: int, outputs: int, **rest: Any) -> Iterator[Slot]:
-    yield Slot(f"{there}.weight", f"{here}.weight", (outputs, inputs), **rest)
-    yield Slot(f"{there}.bias", f"{here}.bias", (outputs,), **rest)
-
-
-def _norm(there: str, here: str, width: int) -> Iterator[Slot]:
-    yield Slot(f"{there}.weight", f"{here}.weight", (width,))
-    yield Slot(f"{there}.bias", f"{here}.bias", (width,))
+    yield from linear(f"{there}.fc1", f"{here}.feed_forward.fc1", width, inner)
+    yield from linear(f"{there}.fc2", f"{here}.feed_forward.fc2", inner, width)
+    yield from norm(f"{there}.final_layer_norm", f"{here}.final_layer_norm", width)
 
 
 def to_config(config: EncoderDecoderConfig) -> dict[str, Any]:
@@ -96,7 +93,7 @@ def to_config(config: EncoderDecoderConfig) -> dict[str, Any]:
     own = dataclasses.asdict(config)
     pre_norm = own.pop("pre_norm")
     family = PEGASUS if pre_norm else FAMILY
-    return {
+    return {  # the first two replace those of FAMILY, for both kinds are one class here
         "architectures": list(family.architectures.values()),
         "model_type": family.model_type,
         **own,
@@ -118,15 +115,14 @@ def from_config(document: Mapping[str, Any]) -> EncoderDecoderConfig:
     norms = dict.fromkeys(NORMS, (pre_norm,))
     sizes = {"decoder_vocab_size": (document.get("vocab_size"), None)}
     check_implemented(document, IMPLEMENTED | norms | sizes)
-    values = chosen(document, SIZES, OPTIONS)
-    return configured(EncoderDecoderConfig, values | {"pre_norm": pre_norm})
-
-
-def build(
-    config: EncoderDecoderConfig, parts: Collection[str], rng: np.random.Generator
-) -> EncoderDecoder:
-    """A fresh model; it has no optional parts."""
-    return EncoderDecoder(config, rng=rng)
+    values = chosen(document, SIZES, OPTIONS) | {"pre_norm": pre_norm}
+    config = configured(EncoderDecoderConfig, values)
+    for key in SPECIAL:
+        if getattr(config, key) >= config.vocab_size:
+            raise InputError(
+                f"{key} is {getattr(config, key)}, but the vocabulary has {config.vocab_size}"
+            )
+    return config
 
 
 FAMILY = Family(
@@ -135,7 +131,7 @@ FAMILY = Family(
     from_config=from_config,
     to_config=to_config,
     slots=slots,
-    build=build,
+    build=whole(EncoderDecoder),
     embeddings=("vocab_size",),
     prefix="model.",
     unprefixed=("lm_head.", "final_logits_bias"),

@@ -48,6 +48,7 @@ def without_scheme(document: dict[str, Any]) -> tuple[dict[str, Any], Mapping[st
     for kind in (scheme.get("kind"), *others.values()):
         if not isinstance(kind, str) or kind not in BLOCKS:
             raise InputError(f"{KEY} names blocks of {kind!r:.40}; read are {', '.join(BLOCKS)}")
+    scheme = {"kind": scheme["kind"], "other_kinds": others}
     return {key: value for key, value in document.items() if key != KEY}, scheme
 
 

@@ -73,9 +73,12 @@ def _read_index(path: Path) -> dict[str, str]:
 
 
 def _shard_path(folder: Path, shard: str) -> Path:
-    """The path of a file of this name; a link may not lead out of the folder."""
-    path = folder / shard
-    if path.is_symlink() and path.resolve().parent != folder.resolve():
+    """The path of a file of this name; a link may not lead out of the folder, but into the one
+    where huggingface-hub keeps the files of its snapshots/COMMIT: blobs, beside snapshots.
+    """
+    path, home = folder / shard, folder.resolve()
+    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    if path.is_symlink() and path.resolve().parent not in (home, blobs):
         raise InputError(f"{path} is a link to a file outside the folder; copy the file there")
     return path
 

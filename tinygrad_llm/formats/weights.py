@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygrad_llm.blocks import is_blocks
+from tinygrad_llm.blocks import is_blocks, widened
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.family import Family, Shape, Slot
 from tinygrad_llm.nn import Module
@@ -122,8 +122,8 @@ def _put_parts(model: Module, path: str, parts: list[np.ndarray], needed: int) -
 
 def _check_spare(array: np.ndarray, name: str, slot: Slot, tied_to: np.ndarray | None) -> None:
     """A tensor without a place of its own: a copy of the one it is tied to, or zeros."""
-    if tied_to is None and np.any(array):
-        raise InputError(f"{name} is not zero, but the configuration says that there is none")
+    if tied_to is None and np.any(widened(array)):
+        raise InputError(f"{name} is not zero, but the model here has no such tensor")
     if tied_to is not None and not np.array_equal(array, tied_to):
         raise InputError(
             f"tie_word_embeddings is true, but {name} is not equal to {slot.parameter}"

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tinygrad_llm.inference import sampling
-from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.inference.decoder import Decoder, checked_prompt
+from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.ops import normalize
 

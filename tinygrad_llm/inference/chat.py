@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.inference.decoder import Decoder
+from tinygrad_llm.inference.decoder import Decoder, check_vocabulary
 from tinygrad_llm.inference.generate import choose, pieces
 from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.inference.stop import until
@@ -60,6 +60,7 @@ class Chat:
         self._opening = opening(tokenizer, "assistant")
         self._closing = closing(tokenizer)
         self._system = self._message("system", system) if system else []
+        check_vocabulary(model, self._system, "the system's text")
         self._ends = {*config.eos_ids, tokenizer.special_tokens[END]}
         self.reset()
 
@@ -83,9 +84,14 @@ class Chat:
     def say(self, text: str) -> Iterator[str]:
         """The reply to a message, in pieces as they are written.
 
-        InputError for a message that leaves no room for a reply even where all else is forgotten.
+        Who stops reading them, or is interrupted, may go on with the next message. InputError for
+        an empty message, and for one that leaves no room for a reply even where all else is
+        forgotten.
         """
+        if not text.strip():
+            raise InputError("the message is empty; write something to be answered")
         turn = self._message("user", text) + self._opening
+        check_vocabulary(self.model, turn, "the message")
         room = self._make_room(turn)
         self.turns.append(turn)
         reply = self._reply(turn, min(room, self.config.max_new_tokens))
@@ -119,8 +125,7 @@ class Chat:
         try:
             for _ in range(limit):
                 ids = self.ids
-                logits = self._decoder.read(np.array([ids[self._read :]]))
-                self._read = len(ids)
+                logits = self._read_on(ids)
                 token = choose(logits[0], ids, self.config, self.rng)
                 if token in self._ends:
                     break
@@ -128,3 +133,13 @@ class Chat:
                 yield token
         finally:
             turn += self._closing
+
+    def _read_on(self, ids: list[int]) -> np.ndarray:
+        """The scores (1, V) of the token after ids, of which most are read already."""
+        try:
+            logits = self._decoder.read(np.array([ids[self._read :]]))
+        except BaseException:  # Ctrl-C: some layers may have kept these tokens, others not
+            self._forget()
+            raise
+        self._read = len(ids)
+        return logits

@@ -117,8 +117,16 @@ def checked_prompt(model: GPT, ids: Sequence[int]) -> list[int]:
     ids = [operator.index(token) for token in ids]
     if not ids:
         raise InputError("the prompt is empty; give one token or more to go on from")
+    check_vocabulary(model, ids, "the prompt")
+    return ids
+
+
+def check_vocabulary(model: Module, ids: Sequence[int], what: str) -> None:
+    """InputError where an id is none that the model knows: its tokenizer may know more."""
     size = model.config.vocab_size
     for token in ids:
         if not 0 <= token < size:
-            raise InputError(f"the prompt's token {token} is outside the vocabulary of {size}")
-    return ids
+            raise InputError(
+                f"{what} has the token {token}, but the model's vocabulary has {size:,}; "
+                "does the tokenizer belong to it?"
+            )

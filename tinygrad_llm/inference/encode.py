@@ -12,11 +12,11 @@ import numpy as np
 
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.inference.decoder import evaluating
+from tinygrad_llm.inference.decoder import check_vocabulary, evaluating
 from tinygrad_llm.models.bert import Bert, BertForMaskedLM, mean_pooled
 from tinygrad_llm.text import Tokenizer, WordPieceTokenizer
 
-MASK, PAD = "[MASK]", "[PAD]"
+MASK = "[MASK]"
 BATCH = 32  # texts
 
 
@@ -48,21 +48,22 @@ def text_vectors(
     for text, tokens in zip(texts, ids, strict=True):
         if not tokens:
             raise InputError(f"the text {text!r:.40} has no token, so it has no vector")
+        check_vocabulary(model, wrap(tokenizer, tokens), f"the text {text!r:.40}")
     cut = [i for i, tokens in enumerate(ids) if len(tokens) > context]
     rows = [wrap(tokenizer, tokens[:context]) for tokens in ids]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding in a batch
     vectors = np.empty((len(rows), model.config.hidden_size), np.float32)
     for start in range(0, len(order), BATCH):
         some = order[start : start + BATCH]
-        vectors[some] = _batch_vectors(model, tokenizer, [rows[i] for i in some])
+        vectors[some] = _batch_vectors(model, [rows[i] for i in some])
         progress(len(some))
     return vectors, cut
 
 
-def _batch_vectors(model: Bert, tokenizer: Tokenizer, rows: list[list[int]]) -> np.ndarray:
+def _batch_vectors(model: Bert, rows: list[list[int]]) -> np.ndarray:
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
-    ids = np.full(mask.shape, tokenizer.special_tokens.get(PAD, 0))
+    ids = np.zeros(mask.shape, int)  # behind a text any id will do: the mask hides it
     ids[mask] = np.concatenate(rows)
     with evaluating(model):
         vectors = mean_pooled(model.hidden(ids, attention_mask=mask), mask).data
@@ -79,12 +80,14 @@ def fill_masks(
     if best < 1:
         raise InputError(f"{best} words are asked for; ask for 1 or more")
     ids = np.array([wrap(tokenizer, tokenizer.encode(text, {MASK}))])
+    check_vocabulary(model, ids[0], "the text")
     places = np.flatnonzero(ids[0] == mask_id)
     if not len(places):
         raise InputError(f"the text has no {MASK}; put one where a word is to be filled in")
     with evaluating(model):
         hidden = model.hidden(ids)[0]
         p = F.softmax(model.head(F.embedding(places, hidden))).data  # (masks, V)
+    p = p[:, : tokenizer.vocab_size]  # behind them a model may have rows that stand for no word
     top = np.argsort(-p, axis=-1, kind="stable")[:, :best]
     return [
         [Guess(tokenizer.decode([i]), float(row[i])) for i in some]

@@ -13,8 +13,8 @@ import numpy as np
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference import sampling
 from tinygrad_llm.inference.beam import beam_search
-from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.inference.decoder import Decoder, checked_prompt
+from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.inference.stop import until
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.text import Tokenizer

@@ -16,7 +16,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_json_object, write_atomic
 from tinygrad_llm.inference import sampling
 
-FILE = "generation_config.json"
+FILE, MODEL_FILE = "generation_config.json", "config.json"
 DRAWING = ("temperature", "top_k", "top_p")
 TOP_K = 50  # transformers draws from so many tokens where its file says nothing
 WITHOUT_EFFECT = {  # keys of transformers' file that change no token here
@@ -59,10 +59,10 @@ class GenerationConfig:
         for name in RANGES:
             sampling.check_range(name, getattr(self, name), RANGES)
         if any(type(token) is not int or token < 0 for token in self.eos_ids):
-            raise InputError(f"eos_token_id is {self.eos_token_id!r}; it must be an id or several")
+            raise InputError(f"eos_token_id is {self.eos_token_id!r:.40}; it must be ids")
         stops = self.stop_strings
         if isinstance(stops, str) or not all(isinstance(stop, str) and stop for stop in stops):
-            raise InputError(f"stop_strings is {stops!r}; it must be texts that are not empty")
+            raise InputError(f"stop_strings is {stops!r:.40}; it must be texts, none of them empty")
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -78,13 +78,17 @@ def save_generation_config(folder: str | Path, config: GenerationConfig) -> None
 
 
 def load_generation_config(folder: str | Path) -> GenerationConfig:
-    """What the folder's generation_config.json says; the defaults where there is no such file."""
-    path = Path(folder) / FILE
+    """What the folder's generation_config.json says; where there is no such file the defaults, with
+    the end that config.json names.
+    """
+    path, read = Path(folder) / FILE, from_document
+    if not path.exists():
+        path, read = Path(folder) / MODEL_FILE, _ends_of_model
     if not path.exists():
         return GenerationConfig()
     document = read_json_object(path)
     try:
-        return from_document(document)
+        return read(document)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -115,8 +119,20 @@ def from_document(document: Mapping[str, Any]) -> GenerationConfig:
     else:
         values = {key: value for key, value in values.items() if key not in DRAWING}
         values |= {"temperature": 0.0} if beams == 1 else {}
-    ends = values.pop("eos_token_id", None)
+    ends = _several(values.pop("eos_token_id", None))
     if isinstance(values.get("stop_strings"), str):
         values["stop_strings"] = (values["stop_strings"],)
-    config = from_mapping(GenerationConfig, values)
-    return replace(config, eos_token_id=tuple(ends) if isinstance(ends, list) else ends)
+    return replace(from_mapping(GenerationConfig, values), eos_token_id=ends)
+
+
+def _ends_of_model(document: Mapping[str, Any]) -> GenerationConfig:
+    """The defaults, with the ids that a model's config.json says a text ends with. Those of an
+    encoder-decoder are no business of this file: its model has them.
+    """
+    if document.get("is_encoder_decoder") is True:
+        return GenerationConfig()
+    return GenerationConfig(eos_token_id=_several(document.get("eos_token_id")))
+
+
+def _several(ids: Any) -> Any:
+    return tuple(ids) if isinstance(ids, list) else ids

@@ -28,7 +28,7 @@ def check_range(name: str, value: Any, ranges: dict = RANGES) -> None:
     allowed = (int, np.integer) if kind is int else (int, float, np.number)
     if isinstance(value, bool) or not isinstance(value, allowed) or not inside(value):
         number = "a whole number" if kind is int else "a number"
-        raise InputError(f"{name} is {value!r}; it must be {number} {range_}")
+        raise InputError(f"{name} is {value!r:.80}; it must be {number} {range_}")
 
 
 def repetition_penalty(logits: np.ndarray, ids: np.ndarray, penalty: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference.beam import Hypothesis, greedy_search, search, search_all, wu
 from tinygrad_llm.inference.cache import LayerCache
-from tinygrad_llm.inference.decoder import checked_scores, evaluating
+from tinygrad_llm.inference.decoder import check_vocabulary, checked_scores, evaluating
 from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder
 from tinygrad_llm.text import Tokenizer
@@ -77,7 +77,8 @@ def translate(
     not used: a target ends with the end token, or BEYOND tokens after the length of its source.
     progress is told of each number of sources that are done.
     """
-    _check_sources(model, sources)
+    for number, source in enumerate(sources, 1):
+        _check_source(model, source, number)
     found: list[Hypothesis | None] = [None] * len(sources)
     for batch in _batches(sources, max(1, ROWS // config.num_beams)):
         reader = PairDecoder(model, [sources[i] for i in batch], use_cache=use_cache)
@@ -98,14 +99,14 @@ def _search(model: EncoderDecoder, length: int, config: GenerationConfig):
     return search(start, config, config.num_beams, wu(config))
 
 
-def _check_sources(model: EncoderDecoder, sources: Sequence[Sequence[int]]) -> None:
+def _check_source(model: EncoderDecoder, source: Sequence[int], number: int) -> None:
     longest = model.config.max_position_embeddings
-    for number, source in enumerate(sources, 1):
-        if not 0 < len(source) <= longest:
-            raise InputError(
-                f"text {number} has {len(source)} tokens; the model reads from 1 to {longest}: "
-                "cut it into sentences"
-            )
+    if not 0 < len(source) <= longest:
+        raise InputError(
+            f"text {number} has {len(source)} tokens; the model reads from 1 to {longest}: "
+            "cut it into sentences"
+        )
+    check_vocabulary(model, source, f"text {number}")
 
 
 def _batches(sources: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
@@ -132,11 +133,12 @@ def translate_texts(
     progress: Callable[[int], object] = lambda done: None,
 ) -> list[str]:
     """The translation of each text; that of a text without a word is empty."""
-    ends = [model.config.eos_token_id]
+    end, written = model.config.eos_token_id, [""] * len(texts)
     ids = tokenizer.encode_batch([text.strip() for text in texts])
-    there = [i for i, text in enumerate(ids) if text]
-    found = translate(model, [ids[i] + ends for i in there], config, progress=progress)
-    written = [""] * len(texts)
-    for i, hypothesis in zip(there, found, strict=True):
-        written[i] = tokenizer.decode([t for t in hypothesis.ids if t not in ends])
+    sources = {i: [*text, end] for i, text in enumerate(ids) if text}
+    for i, source in sources.items():
+        _check_source(model, source, i + 1)  # as the caller counts
+    found = translate(model, list(sources.values()), config, progress=progress)
+    for i, hypothesis in zip(sources, found, strict=True):
+        written[i] = tokenizer.decode([token for token in hypothesis.ids if token != end])
     return written

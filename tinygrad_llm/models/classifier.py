@@ -63,7 +63,7 @@ class Classifier(Module):
         self.pooling = pooling or parts.poolings[0]
         if self.pooling not in parts.poolings:
             raise InputError(
-                f"a {type(trunk).__name__} is not pooled by {self.pooling!r}; "
+                f"a {type(trunk).__name__} is not pooled by {self.pooling!r:.40}; "
                 f"there is {' and '.join(parts.poolings)}"
             )
         width, encoder = getattr(trunk.config, parts.width), isinstance(trunk, Bert)

@@ -118,6 +118,8 @@ class MultiHeadAttention(Module):
 
     def _parts(self) -> Sequence[tuple[Tensor, Tensor | None]]:
         """Weight and bias of the queries; those of keys and values, one above the other."""
-        sizes, bias = [self.sizes[0], sum(self.sizes[1:])], self.in_proj.bias
-        biases = (None, None) if bias is None else bias.split(sizes)
-        return list(zip(self.in_proj.weight.split(sizes), biases))
+        sizes, in_proj = [self.sizes[0], sum(self.sizes[1:])], self.in_proj
+        in_blocks = isinstance(in_proj.weight, np.ndarray)  # 8 or 4 bits: quantized.py
+        weights = np.split(in_proj.weight, sizes[:1]) if in_blocks else in_proj.weight.split(sizes)
+        biases = (None, None) if in_proj.bias is None else in_proj.bias.split(sizes)
+        return list(zip(weights, biases))

@@ -31,4 +31,7 @@ def rotation(start: int, end: int, width: int, base: float) -> tuple[np.ndarray,
     """
     frequencies = base ** (-np.arange(0, width, 2) / width)
     angles = np.outer(np.arange(start, end), frequencies)
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    tables = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    for table in tables:
+        table.flags.writeable = False  # every caller gets the same
+    return tables

@@ -22,8 +22,8 @@ def quantize(model: Module, kind: str, *, embeddings: str = "Q8_0") -> Module:
     """Replace the weights of linear layers by blocks of a kind (Q8_0, Q4_0, Q4_1), and the table
     of tokens, with the output layer where that is tied to it, by blocks of another; returns model.
 
-    A table of positions and the norms stay floats. InputError where 32 does not divide a row, or a
-    number does not fit, before anything is changed.
+    Tables of positions and segments, and the norms, stay floats. InputError where 32 does not
+    divide a row, or a number does not fit, before anything is changed.
     """
     new: dict[str, np.ndarray] = {}
     for path, weight in _matrices(model):
@@ -37,7 +37,8 @@ def quantize(model: Module, kind: str, *, embeddings: str = "Q8_0") -> Module:
     return model
 
 
-_TOKENS = ("wte.", "embed_tokens.")
+_TOKENS = ("wte.", "embed_tokens.", "shared.", "embeddings.word_embeddings.")
+_FLOATS = ("wpe", "embeddings.position_embeddings", "embeddings.token_type_embeddings")
 
 
 def _matrices(model: Module) -> Iterator[tuple[str, Tensor]]:
@@ -45,7 +46,7 @@ def _matrices(model: Module) -> Iterator[tuple[str, Tensor]]:
     layers = {path: m for path, m in model.named_modules() if isinstance(m, (Linear, Embedding))}
     for name, parameter in model.named_parameters():
         path, _, attribute = name.rpartition(".")
-        if path in layers and attribute == "weight" and path != "wpe":
+        if path in layers and attribute == "weight" and path not in _FLOATS:
             yield name, parameter
 
 

@@ -51,7 +51,8 @@ def import_model(source: str, folder: str | Path, *, keep_bits: bool = False) ->
     """Write the model, its tokenizer and its generation settings into a new folder.
 
     source: a folder, a .gguf file, a name of NAMED, or owner/model[@revision] on the hub. Weights
-    are stored as float32; with keep_bits those that a .gguf file has in 8 or 4 bits stay so.
+    are stored as float32; those in 8 or 4 bits stay so in a folder, and with keep_bits those of a
+    .gguf file.
     """
     folder = Path(folder)
     if (folder / CONFIG).exists():
@@ -70,6 +71,11 @@ def find_weights(source: str) -> Path:
     """The folder or file that a source names; InputError with what to do where there is none."""
     if Path(source).exists():
         return Path(source)
+    if hub.is_name(source):
+        raise InputError(
+            f"{source} is no folder or file here; a model of the Hugging Face hub is imported "
+            f"first: tinygrad-llm import {source} DIR"
+        )
     if source not in NAMED:
         raise InputError(
             f"{source!r} is neither a Hugging Face folder, nor a .gguf file, nor one of the names "
@@ -102,11 +108,12 @@ def copy_beside(source: Path, folder: Path) -> list[str]:
         load_tokenizer(folder)
     except InputError as error:
         notes.append(f"its tokenizer is copied, but not read here: {error}")
-    if (source / GENERATION_CONFIG).exists():
-        try:
-            save_generation_config(folder, load_generation_config(source))
-        except InputError as error:
-            notes.append(f"its settings of generation are left out: {error}")
+    try:
+        settings = load_generation_config(source)
+        if (source / GENERATION_CONFIG).exists() or settings.eos_ids:
+            save_generation_config(folder, settings)
+    except InputError as error:
+        notes.append(f"its settings of generation are left out: {error}")
     return notes
 
 
@@ -118,10 +125,10 @@ def _import_gguf(source: Path, folder: Path, keep_bits: bool) -> Imported:
             BPETokenizer(tokenizer_contents(file.metadata)).save(folder)
         except InputError as error:
             notes.append(f"its tokenizer is left out: {error}")
-        save_generation_config(folder, _greedy(file))
+        save_generation_config(folder, greedy(file))
     return Imported(model, notes)
 
 
-def _greedy(file: GGUFFile) -> GenerationConfig:
+def greedy(file: GGUFFile) -> GenerationConfig:
     """As transformers continues a text of a model that brings no settings: the best token each."""
     return GenerationConfig(temperature=0.0, eos_token_id=eos_id(file.metadata))

@@ -14,7 +14,7 @@ from tinygrad_llm.data.batches import Batch, Batches, windows
 from tinygrad_llm.data.tokens import Tokens
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference.decoder import evaluating
-from tinygrad_llm.inference.encode import MASK, PAD, wrap
+from tinygrad_llm.inference.encode import MASK, wrap
 from tinygrad_llm.inference.generate import complete
 from tinygrad_llm.inference.generation_config import GenerationConfig
 from tinygrad_llm.models.bert import BertForMaskedLM
@@ -30,6 +30,7 @@ from tinygrad_llm.training.masking import (
 )
 from tinygrad_llm.training.objectives import Loss, next_token
 
+PAD = "[PAD]"  # for transformers, which fills texts up with it; ours are hidden by a mask
 SAMPLING = GenerationConfig(temperature=0.8, top_k=50)
 
 

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.folder import load_model
-from tinygrad_llm.models.encoder_decoder import EncoderDecoder
 from tinygrad_llm.formats.gguf import open_gguf
 from tinygrad_llm.formats.gguf_llama import load_llama
-from tinygrad_llm.formats.gguf_tokenizer import eos_id, tokenizer_contents
+from tinygrad_llm.formats.gguf_tokenizer import tokenizer_contents
 from tinygrad_llm.inference.generation_config import GenerationConfig, load_generation_config
 from tinygrad_llm.models.bert import Bert, BertForMaskedLM
+from tinygrad_llm.models.encoder_decoder import EncoderDecoder
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.models.llama import Llama
-from tinygrad_llm.recipes.import_ import find_weights
+from tinygrad_llm.recipes.import_ import find_weights, greedy
 from tinygrad_llm.text import BPETokenizer, Tokenizer, load_tokenizer
 
 
@@ -34,8 +34,7 @@ def open_decoder(source: str) -> Opened:
         return Opened(load_decoder(path), load_tokenizer(path), load_generation_config(path))
     with open_gguf(path) as file:
         tokenizer = BPETokenizer(tokenizer_contents(file.metadata))
-        greedy = GenerationConfig(temperature=0.0, eos_token_id=eos_id(file.metadata))
-        return Opened(load_llama(file), tokenizer, greedy)
+        return Opened(load_llama(file), tokenizer, greedy(file))
 
 
 def load_decoder(folder: str | Path) -> GPT | Llama:

@@ -12,6 +12,7 @@ from tinygrad_llm.nn.quantized import memory_of, named_blocks, quantize
 from tinygrad_llm.recipes.evaluate import evaluate_folder
 from tinygrad_llm.recipes.import_ import copy_beside
 from tinygrad_llm.recipes.models import load_decoder
+from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.training.evaluation import Score
 
 KINDS = {8: "Q8_0", 4: "Q4_1"}  # the table of tokens has 8 bits in both
@@ -27,7 +28,12 @@ class Quantized(NamedTuple):
 
 
 def quantize_folder(
-    source: str | Path, folder: str | Path, *, bits: int, data: Sequence[str] = ()
+    source: str | Path,
+    folder: str | Path,
+    *,
+    bits: int,
+    data: Sequence[str] = (),
+    reporter: Reporter | None = None,
 ) -> Quantized:
     """Write the GPT or Llama of a folder into a new one, its matrices in blocks of so many bits.
 
@@ -47,5 +53,7 @@ def quantize_folder(
     notes = copy_beside(source, folder)
     after = memory_of(model)
     del model
-    scores = tuple(evaluate_folder(place, data) for place in (source, folder)) if data else None
-    return Quantized(before, after, scores, notes)
+    if not data:
+        return Quantized(before, after, None, notes)
+    old, new = (evaluate_folder(place, data, reporter=reporter) for place in (source, folder))
+    return Quantized(before, after, (old, new), notes)

@@ -35,9 +35,10 @@ def translate_lines(
     config = dataclasses.replace(SEARCH, **settings)
     model, tokenizer = load_translator(folder), load_tokenizer(folder)
     if attention is not None:
-        if len(texts) != 1 or not texts[0].strip():
-            raise InputError(f"an attention map is of one text, not of {len(texts)}: give one")
-        write_atomic(Path(attention), cross_attention_svg(model, tokenizer, texts[0], config))
+        there = [text for text in texts if text.strip()]
+        if len(there) != 1:
+            raise InputError(f"an attention map is of one text, not of {len(there)}: give one")
+        write_atomic(Path(attention), cross_attention_svg(model, tokenizer, there[0], config))
     with (reporter or Reporter()).progress("translating", len(texts), "text") as advance:
         return translate_texts(model, tokenizer, texts, config, progress=advance)
 
