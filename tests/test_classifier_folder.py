@@ -13,6 +13,7 @@ from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.tensor import no_grad
+from tinygrad_llm.tensor_files import load_tensors, save_tensors
 
 CASES = [("gpt", None), ("llama", None), ("bert", "cls"), ("bert", "mean")]
 PAD = 0
@@ -83,3 +84,22 @@ def test_bad_folders_are_refused(tmp_path):
         path.write_text(json.dumps(good | changed))
         with pytest.raises(InputError, match=message):
             load_classifier(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "name,array,message",
+    [
+        ("classifier.bias", None, "the tensor 'classifier.bias' is missing"),
+        ("classifier.bias", np.zeros(2, np.float32), r"bias has the shape \(2,\), but \(3,\)"),
+        ("classifier.weight", np.zeros((), np.float32), "but the head scores 1 labels"),
+        ("classifier.weight", np.zeros((3, 8), np.int64), "is int64, but weights are floating"),
+        ("classifier.weight", np.full((3, 8), 1e300), "holds numbers too large for float32"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused(tmp_path, name, array, message):
+    save_classifier(tmp_path, classifier("bert"), max_tokens=9)
+    tensors, _ = load_tensors(tmp_path / "model.safetensors")
+    del tensors[name]
+    save_tensors(tmp_path / "model.safetensors", tensors | ({} if array is None else {name: array}))
+    with pytest.raises(InputError, match=message):
+        load_classifier(tmp_path)

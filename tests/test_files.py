@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import write_atomic
+from tinygrad_llm.files import parse_json, read_text, write_atomic
 
 
 def test_content_arrives_whole_and_nothing_else_stays(tmp_path):
@@ -37,3 +37,19 @@ def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_atomic(tmp_path / "missing" / "a.txt", "text")
     assert caught.value.filename == str(tmp_path / "missing" / "a.txt")
+
+
+def test_a_text_loses_its_byte_order_mark_and_names_the_line_that_is_none(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    assert read_text(path, max_bytes=11) == "one\r\ntwo"
+    with pytest.raises(InputError, match="is larger than 10 bytes; give a part"):
+        read_text(path, max_bytes=10)
+    path.write_bytes(b"one\ntw\xe9")
+    with pytest.raises(InputError, match=r"a.txt, line 2 is not UTF-8 \(byte 6 .* save it as"):
+        read_text(path, max_bytes=99)
+
+
+def test_a_key_that_stands_twice_is_named_with_its_value():
+    with pytest.raises(InputError, match="the key 'a' stands twice in one object, once as 1"):
+        parse_json(b'[{"a": 1, "b": 2, "a": 3}]', "x")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.test_classifier_model import KINDS, LAYERS, V, classifier, rng, texts
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.classifier import (
     TOKENS,
     _by_length,
@@ -124,3 +125,6 @@ def test_texts_are_cut_and_wrapped(minilm):
     tokenizer = load_tokenizer(minilm)
     row = encode_texts(tokenizer, ["one two three four"], 5)[0].tolist()
     assert row == tokenizer.wrap(tokenizer.encode("one two three"))
+    for most in (1, 2):
+        with pytest.raises(InputError, match=f"max_length {most} leaves no room .* the 2 tokens"):
+            encode_texts(tokenizer, ["one two three four"], most)

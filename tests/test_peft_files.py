@@ -35,6 +35,7 @@ REFUSED = {
     "target_modules": "all-linear",
     "r": "8",
     "lora_alpha": None,
+    "lora_dropout": 10**400,
 }
 
 
@@ -161,6 +162,14 @@ def test_what_is_not_implemented_is_refused_by_name(tmp_path, key):
     document = json.loads((tmp_path / CONFIG).read_text()) | {key: REFUSED[key]}
     (tmp_path / CONFIG).write_text(json.dumps(document))
     with pytest.raises(InputError, match=f"{CONFIG}: {key} is "):
+        load_adapter(tmp_path, base("llama"))
+
+
+def test_a_rank_that_no_tensor_has_takes_no_memory(tmp_path):
+    save_adapter(tmp_path, adapted("llama"))
+    document = json.loads((tmp_path / CONFIG).read_text()) | {"r": 10**9}
+    (tmp_path / CONFIG).write_text(json.dumps(document))
+    with pytest.raises(InputError, match="r is 1000000000, but no tensor of .* is so large"):
         load_adapter(tmp_path, base("llama"))
 
 

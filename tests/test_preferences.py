@@ -1,5 +1,6 @@
 """DPO: the formula beside PyTorch's, where it starts, and what it moves."""
 
+import json
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from tests.test_instructions import examples, model
 from tinygrad_llm import functional as F
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.instructions import pad
 from tinygrad_llm.finetuning.lora import add_lora
 from tinygrad_llm.finetuning.preferences import (
@@ -15,6 +17,7 @@ from tinygrad_llm.finetuning.preferences import (
     log_probabilities,
     pad_pairs,
     preference_loss,
+    read_preferences,
     reference_of,
     score_preferences,
 )
@@ -23,6 +26,17 @@ from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.optimizer import AdamW
 
 PAIRS = [Pair(a, b) for a, b in zip(examples(4, seed=1), examples(4, seed=2))]
+
+
+def test_two_answers_that_are_one_teach_nothing(tmp_path):
+    rows = [{"instruction": "a", "chosen": "b", "rejected": "c"} for _ in range(3)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(rows))
+    assert [row["rejected"] for row in read_preferences(path)] == ["c"] * 3
+    rows[1]["rejected"] = "b"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match="a.json, example 2: chosen and rejected are both 'b'; "):
+        read_preferences(path)
 
 
 def test_log_probabilities_are_sums_over_the_answer():

@@ -63,9 +63,28 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def read_text(path: str | Path, *, max_bytes: int) -> str:
+    """The UTF-8 text in the file `path`, without a byte order mark.
+
+    InputError where it is missing or larger than that, and with the line that is not UTF-8.
+    """
+    content = _read_bytes(Path(path), max_bytes, "give a part of it")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, line {line} is not UTF-8 (byte {error.start:,} of the file); save it as UTF-8"
+        ) from None
+
+
 def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> object:
     """The JSON value in the file `path`; InputError where it is missing, too large or not JSON."""
-    path = Path(path)
+    return parse_json(_read_bytes(Path(path), max_bytes, "is it the right file?"), str(path))
+
+
+def _read_bytes(path: Path, max_bytes: int, remedy: str) -> bytes:
+    """The whole file; InputError where it is missing or larger."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size  # read(n) takes memory for n
@@ -73,8 +92,8 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> object:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > max_bytes:
-        raise InputError(f"{path} is larger than {max_bytes:,} bytes; is it the right file?")
-    return parse_json(content, str(path))
+        raise InputError(f"{path} is larger than {max_bytes:,} bytes; {remedy}")
+    return content
 
 
 def read_json_object(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict:
@@ -109,5 +128,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        first = next(value for key, value in pairs if key == twice)
+        raise ValueError(f"the key {twice!r:.60} stands twice in one object, once as {first!r:.60}")
     return result

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.confusion import Confusion
 from tinygrad_llm.models.classifier import Classifier
 from tinygrad_llm.tensor import no_grad
@@ -20,10 +21,15 @@ TOKENS = 4096  # in one forward pass, padding included, where no gradient is wan
 
 def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[np.ndarray]:
     """The ids of each text, of which `most` tokens count; with [CLS] and [SEP] where BERT's
-    tokenizer puts them.
+    tokenizer puts them. InputError where these two leave no room for a text.
     """
     wrap = tokenizer.wrap if isinstance(tokenizer, WordPieceTokenizer) else list
     room = most - len(wrap([]))
+    if room < 1:
+        raise InputError(
+            f"max_length {most} leaves no room for a text beside the {len(wrap([]))} tokens that "
+            "the base puts around it; raise max_length"
+        )
     return [np.array(wrap(tokenizer.encode(text)[:room]), np.int64) for text in texts]
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import parse_json
+from tinygrad_llm.files import parse_json, read_text
+from tinygrad_llm.text.streams import well_formed
 
 TEXT_NAMES = ("text", "sms", "message", "sentence", "review", "content", "question", "body")
 LABEL_NAMES = ("label", "class", "category", "sentiment", "target", "answer")
@@ -64,7 +65,8 @@ def read_labelled(
         raise InputError(f"{path} is not a .tsv, .csv or .jsonl file, which are read here")
     found = Labelled([], [])
     columns = None
-    for line, row in readers[path.suffix.lower()](path, _read(path)):
+    text = read_text(path, max_bytes=MAX_BYTES)
+    for line, row in readers[path.suffix.lower()](path, text):
         if columns is None:
             columns = _columns(path, row, text_column, label_column)
         for name, values in zip(columns, found, strict=True):
@@ -79,22 +81,6 @@ def read_labelled(
     return found
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; give a part of it")
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {line} is not UTF-8 (byte {error.start:,} of the file); save it as UTF-8"
-        ) from None
-
-
 def _tsv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     numbered = ((i, line.split("\t")) for i, line in enumerate(lines, 1) if line)
@@ -102,11 +88,10 @@ def _tsv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
-        line = 1
+        line, limit = 1, csv.field_size_limit(MAX_FIELD)
         try:
             for fields in reader:
                 if fields:
@@ -114,6 +99,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(f"{path}, line {line} is not CSV: {error}") from None
+        finally:
+            csv.field_size_limit(limit)
 
     return _table(path, numbered())
 
@@ -122,6 +109,10 @@ def _table(
     path: Path, numbered: Iterator[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     _, names = next(numbered, (1, []))
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise InputError(
+            f"{path} has two columns {twice!r:.60}; give each a name of its own in the first line"
+        )
     for line, fields in numbered:
         if len(fields) != len(names):
             raise InputError(
@@ -152,6 +143,11 @@ def _columns(path: Path, row: Mapping[str, Any], *wanted: str | None) -> list[st
                 f"name one with --{flag}-column"
             )
         found += fitting
+    if found[0] == found[1]:
+        raise InputError(
+            f"{path}: {found[0]!r:.60} would be the text and the label; it has "
+            f"{', '.join(row):.120}: name two with --text-column and --label-column"
+        )
     return found
 
 
@@ -161,7 +157,7 @@ def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
     value = row[name]
     if isinstance(value, (dict, list)) or value is None:
         raise InputError(f"{path}, line {line}: {name!r} is {value!r:.40}, not a text")
-    text = str(value).strip()
+    text = well_formed(str(value)).strip()
     if not text:
         raise InputError(f"{path}, line {line}: {name!r} is empty; fill it in or remove the line")
     return text

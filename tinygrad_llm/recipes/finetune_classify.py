@@ -23,9 +23,10 @@ from tinygrad_llm.finetuning import labelled
 from tinygrad_llm.finetuning.bag_of_words import BagOfWords
 from tinygrad_llm.finetuning.confusion import Confusion
 from tinygrad_llm.finetuning.epochs import Epochs
-from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded
+from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded, lora_layers
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.models.classifier import Classifier
+from tinygrad_llm.nn.quantized import named_blocks
 from tinygrad_llm.recipes.forecast import physical_memory
 from tinygrad_llm.recipes.plots import draw_confusion
 from tinygrad_llm.recipes.reporter import Reporter
@@ -198,12 +199,24 @@ def _classifier(
 ) -> Classifier:
     """The base, or a fresh model like it, with its adapters if there are to be any, and a head."""
     trunk, config = base.model, settings.classify
+    if any(named_blocks(trunk)):
+        raise InputError(
+            f"the weights in {settings.tuning.base} are quantized, and a classifier is made of "
+            "floats; give the model that they came from, or import it without --keep-bits"
+        )
     if config.from_scratch:
         trunk = type(trunk)(trunk.config, rng=rng)
     if settings.lora.rank:
         add_lora(trunk, **vars(settings.lora), rng=rng)
     model = Classifier(trunk, names, pooling=config.pooling, rng=rng)
-    return model.freeze(len(model.blocks) if config.freeze == "all" else config.freeze)
+    model.freeze(len(model.blocks) if config.freeze == "all" else config.freeze)
+    adapters = [adapter for _, layer in lora_layers(model) for adapter in layer.adapters]
+    if adapters and not any(adapter.lora_A.requires_grad for adapter in adapters):
+        raise InputError(
+            f"freeze {config.freeze} leaves no adapter to train; freeze fewer blocks, or leave out "
+            "--lora"
+        )
+    return model
 
 
 def _rows(

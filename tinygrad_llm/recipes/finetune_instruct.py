@@ -52,6 +52,10 @@ class InstructConfig:
     template: str | None = None  # alpaca or chatml; none: chatml where the tokenizer knows it
     answer_tokens: int = 128  # the most that an answer to a test instruction has
 
+    def __post_init__(self) -> None:
+        if self.answer_tokens < 1:
+            raise InputError(f"answer_tokens is {self.answer_tokens}; it must be at least 1")
+
 
 @dataclass(frozen=True)
 class InstructSettings(Groups):

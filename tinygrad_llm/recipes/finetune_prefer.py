@@ -8,7 +8,7 @@ checkpoint, reference.safetensors (what the base thinks of every answer) and at 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,16 +23,15 @@ from tinygrad_llm.finetuning.instructions import (
     Template,
     choose_template,
     encode_example,
-    read_records,
     split,
 )
 from tinygrad_llm.finetuning.lora import LoRAConfig
 from tinygrad_llm.finetuning.preferences import (
-    FIELDS,
     Pair,
     PreferenceScore,
     pad_pairs,
     preference_loss,
+    read_preferences,
     reference_of,
     score_preferences,
 )
@@ -146,7 +145,7 @@ def finetune_prefer(
     """
     reporter, folder = reporter or Reporter(), Path(folder)
     with open_folder(settings, folder, resume):
-        records = split(read_records(settings.tuning.data, FIELDS))
+        records = split(read_preferences(settings.tuning.data))
         run = build(settings, records, folder, reporter)
         outcome = tune(run, reporter)
         if outcome.signal is not None:
@@ -230,7 +229,9 @@ def _with_reference(
     return [Part(part, stored[name]) for name, part in zip(PARTS, pairs)]
 
 
-def _told(pairs: list[Pair], size: int, done) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _told(
+    pairs: list[Pair], size: int, done: Callable[[int], object]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pairs in batches; `done` hears of each when the next one is asked for."""
     for start in range(0, len(pairs), size):
         batch = pairs[start : start + size]

@@ -31,7 +31,8 @@ def draw_losses(folder: Path, reporter: Reporter) -> None:
                 axes.plot(
                     *zip(*points, strict=True), label=f"{label}, last {points[-1][1]:.3f}", **style
                 )
-        axes.set(xlabel="step", ylabel="loss, nats", title=str(folder.name))
+        axes.set(xlabel="step", ylabel="loss, nats")
+        axes.set_title(folder.name, parse_math=False)
         axes.grid(alpha=0.3)
         axes.legend()
         accuracy = [row for row in rows if "validation_accuracy" in row]
@@ -60,9 +61,11 @@ def draw_confusion(
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
-        axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set(xlabel="label given", ylabel="true label", title=f"{folder.name}, test part")
+        plain = {"parse_math": False}  # a dollar is a dollar
+        axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", **plain)
+        axes.set_yticks(range(len(labels)), labels, **plain)
+        axes.set(xlabel="label given", ylabel="true label")
+        axes.set_title(f"{folder.name}, test part", **plain)
 
     side = min(3 + 0.6 * len(labels), 20)
     _draw(folder / CONFUSION, (side, side), draw, reporter)
