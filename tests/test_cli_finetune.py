@@ -27,7 +27,7 @@ def test_a_run_and_its_use(command, tmp_path, capsys, monkeypatch):
     assert main(["classify", folder, "555 777 99"]) == 0
     label, first, second = capsys.readouterr().out.strip().split("\t")
     assert label == "digits" and first.startswith("digits 0.9") and second.startswith("letters 0.0")
-    give_stdin(monkeypatch, b"abcdef\n\n1234567\n")
+    give_stdin(monkeypatch, "abc\u2028def\n\n1234567\r\n".encode())
     assert main(["classify", folder, "-", "--lines", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["label"] for row in rows] == ["letters", "digits"]

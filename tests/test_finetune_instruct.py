@@ -119,6 +119,8 @@ def test_refusals(settings, tmp_path):
     refused("did you mean 'alpaca'", template="alpacca")
     refused("no example has at most 3 tokens", max_length=3)
     refused("did you mean 'c_attn'", targets=("c_atn",))
+    with pytest.raises(InputError, match="answer_tokens is 0; it must be at least 1"):
+        settings.updated({"answer_tokens": 0})
 
 
 def test_a_base_that_cannot_write(settings, minilm, tmp_path):
