@@ -181,6 +181,7 @@ def test_refusals(settings, base, tmp_path, monkeypatch):
     refused("freeze 2 leaves no adapter to train", freeze=2, rank=2)
     monkeypatch.setattr(recipe, "physical_memory", lambda: 50_000)
     refused("takes 0 MB, and this machine has 0; take fewer texts", freeze=1)
+    finetune_classify(settings.updated({"freeze": "all", "epochs": 1}), tmp_path / "a vector each")
     CharTokenizer.train(["".join(map(chr, range(100, 501)))]).save(base)
     refused("the tokenizer has 401 tokens, but the model knows 256")
     ByteTokenizer().save(base)

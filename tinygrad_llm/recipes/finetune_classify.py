@@ -20,7 +20,7 @@ from tinygrad_llm.errors import InputError, suggest
 from tinygrad_llm.files import write_atomic
 from tinygrad_llm.finetuning import classifier as teaching
 from tinygrad_llm.finetuning import labelled
-from tinygrad_llm.finetuning.bag_of_words import BagOfWords
+from tinygrad_llm.finetuning.bag_of_words import STEPS, BagOfWords
 from tinygrad_llm.finetuning.confusion import Confusion
 from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded, lora_layers
@@ -132,7 +132,7 @@ def finetune_classify(
             return Result(run, outcome.signal, outcome.train_seconds)
         best, _ = load_classifier(folder)
         score = teaching.evaluate(best.freeze(run.model.frozen), *run.test)
-        result = Result(run, None, outcome.train_seconds, score, *_baselines(parts))
+        result = Result(run, None, outcome.train_seconds, score, *_baselines(parts, reporter))
         _write(result, reporter)
         return result
 
@@ -228,7 +228,7 @@ def _rows(
         reporter.note(f"{cut:,} texts reach max_length: their first {most} tokens count")
     if not model.frozen:
         return rows
-    _check_room(sum(len(row) for part in rows for row in part) * model.score.weight.shape[1])
+    _check_room(model, rows)
     model.eval()
     total = sum(map(len, rows))
     middle = sorted((row for part in rows for row in part), key=len)[total // 2 :][:8]
@@ -238,9 +238,11 @@ def _rows(
         return [teaching.keep(model, part, done) for part in rows]
 
 
-def _check_room(floats: int) -> None:
+def _check_room(model: Classifier, rows: list[list[np.ndarray]]) -> None:
     """InputError where what is kept of the frozen part would fill half of the memory."""
-    needed, there = 4 * floats, physical_memory()
+    all_frozen = model.frozen == len(model.blocks)  # then one vector is kept of each text
+    vectors = sum(1 if all_frozen else len(row) for part in rows for row in part)
+    needed, there = 4 * vectors * model.score.weight.shape[1], physical_memory()
     if 0 < there < 2 * needed:
         raise InputError(
             f"what the frozen blocks make of these texts takes {needed // 10**6:,} MB, and this "
@@ -248,9 +250,10 @@ def _check_room(floats: int) -> None:
         )
 
 
-def _baselines(parts: labelled.Split) -> tuple[float, float]:
+def _baselines(parts: labelled.Split, reporter: Reporter) -> tuple[float, float]:
     training, test = parts.numbers(parts.training), parts.numbers(parts.test)
-    words = BagOfWords(parts.training.texts, training, len(parts.names))
+    with reporter.progress("bag of words", STEPS, "steps") as done:
+        words = BagOfWords(parts.training.texts, training, len(parts.names), done)
     found = words.predict(parts.test.texts).argmax(1)
     return float(np.mean(found == test)), labelled.majority(training, test)
 
