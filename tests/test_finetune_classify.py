@@ -143,10 +143,14 @@ def test_seeds_scratch_and_weights_make_other_runs(settings, tmp_path):
     assert any("100 of 100 examples: 40 digits, 60 letters" in note for note in reporter.notes)
 
 
-def test_patience_is_kept_over_evaluations(settings, tmp_path):
+def test_patience_is_kept_over_evaluations_and_kills(settings, tmp_path):
     hopeless = settings.updated({"lr": 0.0, "patience": 2, "epochs": 9})
     result = finetune_classify(hopeless, tmp_path / "run")
     assert result.run.optimizer.steps == 21 and result.run.progress.best_step == 7
+    with pytest.raises(Killed):
+        finetune_classify(hopeless, tmp_path / "parts", reporter=KillAt(16))
+    finetune_classify(hopeless, tmp_path / "parts", resume=True)  # the best was before the kill
+    assert_same_run(tmp_path / "run", tmp_path / "parts")
 
 
 def test_a_base_in_blocks_is_refused_before_it_trains(settings, base, tmp_path):

@@ -157,12 +157,12 @@ def model():
     return Llama(config, rng=np.random.default_rng(1))
 
 
-def loss_and_gradient(parts):
+def loss_and_gradient(parts, objective=next_token):
     """The mean loss and the gradient that an update sees, from batches that make it together."""
     one = model()
     optimizer = AdamW(one.parameters())
     loss, norm, tokens = train_step(
-        one, next_token, optimizer, parts, lr=0.0, clip=0.0, rng=np.random.default_rng(0)
+        one, objective, optimizer, parts, lr=0.0, clip=0.0, rng=np.random.default_rng(0)
     )
     return loss, optimizer.gradients / tokens, tokens
 

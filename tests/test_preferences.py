@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.test_instructions import examples, model
+from tests.test_instructions import assert_same, examples, loss_and_gradient, model
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.instructions import pad
@@ -136,3 +136,22 @@ def test_a_pair_does_not_depend_on_those_beside_it():
     wide = pad([e for pair in PAIRS for e in pair], width=16)
     wide = [array.reshape(4, 2, -1) for array in wide]
     np.testing.assert_allclose(log_probabilities(one, *wide).data, together, rtol=1e-5, atol=1e-5)
+
+
+def test_neither_padding_nor_order_nor_parts_matter():
+    """To the loss and the gradient of an update: a pair weighs as much as any other."""
+    reference = np.random.default_rng(4).normal(-30, 2, (4, 2)).astype(np.float32)
+
+    def part(*some, width=0):
+        inputs, targets = pad([example for i in some for example in PAIRS[i]], width=width)
+        shape = len(some), 2, -1
+        return inputs.reshape(shape), reference[list(some)], targets.reshape(shape)
+
+    def of(*parts):
+        return loss_and_gradient(parts, preference_loss(0.1))
+
+    whole = of(part(0, 1, 2, 3))
+    assert whole[2] == 4 and np.abs(whole[1]).max() > 0.01
+    assert_same(of(part(0, 1, 2, 3, width=16)), whole)
+    assert_same(of(part(2, 0, 3, 1)), whole)
+    assert_same(of(part(0), part(1, 2, 3)), whole)

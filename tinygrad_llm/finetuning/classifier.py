@@ -21,7 +21,8 @@ TOKENS = 4096  # in one forward pass, padding included, where no gradient is wan
 
 def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[np.ndarray]:
     """The ids of each text, of which `most` tokens count; with [CLS] and [SEP] where BERT's
-    tokenizer puts them. InputError where these two leave no room for a text.
+    tokenizer puts them. InputError where these two leave no room for a text, or for a text with
+    a character that the tokenizer does not know.
     """
     wrap = tokenizer.wrap if isinstance(tokenizer, WordPieceTokenizer) else list
     room = most - len(wrap([]))
@@ -30,7 +31,14 @@ def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[
             f"max_length {most} leaves no room for a text beside the {len(wrap([]))} tokens that "
             "the base puts around it; raise max_length"
         )
-    return [np.array(wrap(tokenizer.encode(text)[:room]), np.int64) for text in texts]
+    rows = []
+    for text in texts:
+        try:
+            ids = tokenizer.encode(text)
+        except InputError as error:
+            raise InputError(f"the text {text!r:.60} cannot be read: {error}") from None
+        rows.append(np.array(wrap(ids[:room]), np.int64))
+    return rows
 
 
 def collate(rows: Sequence[np.ndarray], targets: Sequence[int]) -> Batch:

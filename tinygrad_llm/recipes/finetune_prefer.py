@@ -20,6 +20,7 @@ from tinygrad_llm.files import write_atomic
 from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.finetuning.instructions import (
     Record,
+    Split,
     Template,
     choose_template,
     encode_example,
@@ -46,7 +47,7 @@ from tinygrad_llm.training.loop import Batch
 from tinygrad_llm.training.optimizer import AdamW, AdamWConfig
 
 REFERENCE, RESULT = "reference.safetensors", "result.json"
-PARTS = ("training", "test", "validation")
+PARTS = Split._fields
 ANSWER_TOKENS = 128  # what generation_config.json says of the model that comes out
 
 
@@ -145,8 +146,8 @@ def finetune_prefer(
     """
     reporter, folder = reporter or Reporter(), Path(folder)
     with open_folder(settings, folder, resume):
-        records = split(read_preferences(settings.tuning.data))
-        run = build(settings, records, folder, reporter)
+        parts = split(read_preferences(settings.tuning.data))
+        run = build(settings, parts, folder, reporter)
         outcome = tune(run, reporter)
         if outcome.signal is not None:
             return Result(run, outcome.signal, outcome.train_seconds)
@@ -163,7 +164,7 @@ def finetune_prefer(
 
 
 def build(
-    settings: PreferSettings, records: tuple[list[Record], ...], folder: Path, reporter: Reporter
+    settings: PreferSettings, parts: Split, folder: Path, reporter: Reporter
 ) -> Preferring:
     """Base, adapters, pairs, reference, optimizer and batches at step 0."""
     tuning, beta = settings.tuning, settings.prefer.beta
@@ -172,7 +173,7 @@ def build(
     template = choose_template(base.tokenizer, settings.prefer.template)
     base.save_tokenizer(folder)
     most = min(tuning.max_length, base.model.config.n_positions)
-    both = [[_pair(base.tokenizer, template, record) for record in part] for part in records]
+    both = [[_pair(base.tokenizer, template, record) for record in part] for part in parts]
     pairs = [_sorted(part, most, reporter) for part in both]
     training, test, validation = _with_reference(base, pairs, tuning.batch_size, folder, reporter)
     batches = Epochs(
