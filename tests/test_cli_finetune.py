@@ -1,13 +1,19 @@
-"""finetune classify and classify on the command line: what they print; one line for a mistake."""
+"""Fine-tuning and classify on the command line: what they print; one line for a mistake."""
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.test_cli import refuse
+from tests.test_encode import TOKENIZER, model_of
+from tests.test_encoder_decoder import SMALL as ENCODER_DECODER
 from tests.test_finetune_classify import base, settings  # noqa: F401 (fixtures)
 from tests.test_sources import give_stdin
 from tinygrad_llm.cli.main import main
+from tinygrad_llm.formats.folder import save_model
+from tinygrad_llm.models.bert import Bert
+from tinygrad_llm.models.encoder_decoder import EncoderDecoder
 
 
 @pytest.fixture
@@ -53,3 +59,49 @@ def test_mistakes_are_one_line(command, tmp_path, capsys, base):  # noqa: F811
     assert "--resume" in refuse(capsys, 2, *command)
     resumed = refuse(capsys, 2, *command, "--epochs", "1", "--resume", "--freeze", "1")
     assert "cannot change freeze from 0 to 1" in resumed
+
+
+MANY = "text,label\n" + "".join(f"text {i},label {i}\n" for i in range(10))
+
+
+@pytest.mark.parametrize(
+    "name,content,place,remedy",
+    [
+        ("a.csv", "words,label\nhi,ham\n", "it has words, label", "one with --text-column"),
+        ("a.csv", "text,label\nhi,ham\nho,ham\n", "a.csv: all 2 examples", "needs examples of two"),
+        ("a.csv", "text,label\nhi,ham\n ,spam\n", "line 3: 'text' is empty", "fill it in or"),
+        ("a.csv", MANY, "is in the validation part but", "give more examples of it"),
+        ("a.csv", 'text,label\n"hi,ham\n', "line 2 is not CSV", "mend it there"),
+        ("a.jsonl", '{"text": "a", "label": "b"}\n{"text"', "line 2 is not valid JSON", "mend the"),
+        ("a.jsonl", '[{"text": "a", "label": "b"}]', "line 1 is no JSON object", "write each"),
+    ],
+)
+def test_a_mistake_in_the_examples_is_one_line(
+    base, tmp_path, capsys, name, content, place, remedy  # noqa: F811
+):
+    (tmp_path / name).write_text(content)
+    flags = ["--data", tmp_path / name, "--out", tmp_path / "run", "--balance", "none"]
+    line = refuse(capsys, 2, "finetune", "classify", base, *flags)
+    assert place in line and remedy in line.partition(place)[2], line
+    assert not (tmp_path / "run" / "settings.toml").exists()
+
+
+@pytest.mark.parametrize("task,field", [("instruct", "output"), ("prefer", "chosen")])
+def test_a_base_that_does_not_write_is_one_line(tmp_path, capsys, task, field):
+    save_model(tmp_path / "bert", model_of(Bert))
+    TOKENIZER.save(tmp_path / "bert")
+    rows = [{"instruction": "a", "rejected": "c", field: "b"} for _ in range(10)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    flags = ["--data", tmp_path / "a.json", "--out", tmp_path / "run"]
+    line = refuse(capsys, 2, "finetune", task, tmp_path / "bert", *flags)
+    assert "holds a Bert, which cannot write an answer; name the folder of a GPT" in line
+
+
+def test_a_base_that_does_not_become_a_classifier_is_one_line(tmp_path, capsys):
+    both = EncoderDecoder(ENCODER_DECODER, rng=np.random.default_rng(0))
+    save_model(tmp_path / "both", both)
+    TOKENIZER.save(tmp_path / "both")
+    (tmp_path / "a.csv").write_text("text,label\n" + "fox,x\ndog,y\n" * 20)
+    flags = ["--data", tmp_path / "a.csv", "--out", tmp_path / "run"]
+    line = refuse(capsys, 2, "finetune", "classify", tmp_path / "both", *flags)
+    assert "a EncoderDecoder cannot become a classifier; take a GPT" in line

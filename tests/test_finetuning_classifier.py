@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.test_classifier_model import KINDS, LAYERS, V, classifier, rng, texts
+from tests.test_encode import TOKENIZER as WORDPIECE
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.classifier import (
     TOKENS,
@@ -115,6 +116,13 @@ def test_evaluation_leaves_the_mode_alone_and_agrees_with_predictions():
     assert found.labels == model.labels and found.counts.sum() == 6
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_what_leaves_no_room_for_a_text_is_refused(most):
+    with pytest.raises(InputError, match=f"max_length {most} leaves no room .* the 2 tokens"):
+        encode_texts(WORDPIECE, ["the fox"], most)
+    assert len(encode_texts(WORDPIECE, ["the fox"], 3)[0]) == 3
+
+
 def test_a_text_of_unknown_characters_is_named():
     with pytest.raises(InputError, match="the text 'xyz' cannot be read: character 'z'"):
         encode_texts(CharTokenizer.train(["xy"]), ["xy", "xyz"], 2)
@@ -130,6 +138,3 @@ def test_texts_are_cut_and_wrapped(minilm):
     tokenizer = load_tokenizer(minilm)
     row = encode_texts(tokenizer, ["one two three four"], 5)[0].tolist()
     assert row == tokenizer.wrap(tokenizer.encode("one two three"))
-    for most in (1, 2):
-        with pytest.raises(InputError, match=f"max_length {most} leaves no room .* the 2 tokens"):
-            encode_texts(tokenizer, ["one two three four"], most)

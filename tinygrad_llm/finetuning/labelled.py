@@ -98,7 +98,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
                     yield line, fields
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise InputError(f"{path}, line {line} is not CSV: {error}") from None
+            raise InputError(
+                f"{path}, line {line} is not CSV: {error}; mend it there, or remove the line"
+            ) from None
         finally:
             csv.field_size_limit(limit)
 
@@ -125,9 +127,15 @@ def _table(
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            row = parse_json(line.encode(), f"{path}, line {number}")
+            try:
+                row = parse_json(line.encode(), f"{path}, line {number}")
+            except InputError as error:
+                raise InputError(f"{error}; mend the line or remove it") from None
             if not isinstance(row, dict):
-                raise InputError(f"{path}, line {number} is no JSON object but {line:.40}")
+                raise InputError(
+                    f"{path}, line {number} is no JSON object but {line:.40}; write each example "
+                    'in a line of its own, such as {"text": "...", "label": "..."}'
+                )
             yield number, row
 
 

@@ -99,5 +99,8 @@ def short_enough(
     if left := len(examples) - len(kept):
         reporter.note(f"{left:,} examples of more than {limit} tokens are left out (max_length)")
     if not kept:
-        raise InputError(f"no example has at most {limit} tokens; raise max_length")
+        raise InputError(
+            f"no example has at most {limit} tokens in one of the parts; shorten some, or raise "
+            "max_length if the base reads more"
+        )
     return kept
