@@ -187,10 +187,10 @@ def build(
         batches,
         rng,
         *course(tuning, batches),
-        (rows[1], numbers[1]),
-        (rows[2], numbers[2]),
-        most,
-        min(base.tokenizer.special_tokens.values(), default=None),
+        validation=(rows[1], numbers[1]),
+        test=(rows[2], numbers[2]),
+        max_tokens=most,
+        pad_id=min(base.tokenizer.special_tokens.values(), default=None),
     )
 
 

@@ -163,9 +163,9 @@ def build(
         batches,
         rng,
         *course(tuning, batches),
-        base,
-        template,
-        sorted(validation, key=lambda example: len(example.ids)),
+        base=base,
+        template=template,
+        validation=sorted(validation, key=lambda example: len(example.ids)),
     )
 
 

@@ -190,11 +190,11 @@ def build(
         batches,
         rng,
         *course(tuning, batches),
-        base,
-        template,
-        beta,
-        validation,
-        test,
+        base=base,
+        template=template,
+        beta=beta,
+        validation=validation,
+        test=test,
     )
 
 

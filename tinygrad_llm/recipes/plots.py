@@ -15,6 +15,7 @@ from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.training.journal import read_journal
 
 FILE, CONFUSION = "loss.png", "confusion.png"
+MOST_NUMBERED = 40  # labels; more numbers than their square are too small to read
 
 
 def draw_losses(folder: Path, reporter: Reporter) -> None:
@@ -53,14 +54,17 @@ def _draw_accuracy(axes: Any, rows: list[dict[str, Any]]) -> None:
 def draw_confusion(
     folder: Path, labels: Sequence[str], counts: np.ndarray, reporter: Reporter
 ) -> None:
-    """Draw counts (C, C), rows the true labels, columns those given, with the number in each."""
+    """Draw counts (C, C), rows the true labels, columns those given, with the number in each, where
+    there is room for it.
+    """
 
     def draw(axes: Any) -> None:
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            color = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
+        if len(labels) <= MOST_NUMBERED:
+            for (row, column), count in np.ndenumerate(counts):
+                color = "white" if share[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
         plain = {"parse_math": False}  # a dollar is a dollar
         axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", **plain)
         axes.set_yticks(range(len(labels)), labels, **plain)
