@@ -1,6 +1,8 @@
 """Fine-tuning and classify on the command line: what they print; one line for a mistake."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tests.test_encoder_decoder import SMALL as ENCODER_DECODER
 from tests.test_finetune_classify import base, settings  # noqa: F401 (fixtures)
 from tests.test_sources import give_stdin
 from tinygrad_llm.cli.main import main
+from tinygrad_llm.cli.terminal import TerminalReporter
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.models.bert import Bert
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder
@@ -59,6 +62,19 @@ def test_mistakes_are_one_line(command, tmp_path, capsys, base):  # noqa: F811
     assert "--resume" in refuse(capsys, 2, *command)
     resumed = refuse(capsys, 2, *command, "--epochs", "1", "--resume", "--freeze", "1")
     assert "cannot change freeze from 0 to 1" in resumed
+
+
+def test_a_signal_is_answered_with_its_code_and_the_way_on(command, tmp_path, capsys, monkeypatch):
+    def stop(self, report):
+        if report.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TerminalReporter, "stepped", stop)
+        assert main([*command, "--epochs", "1"]) == 128 + signal.SIGTERM
+    assert "the same command with --resume goes on" in capsys.readouterr().out
+    assert main([*command, "--epochs", "1", "--resume"]) == 0
+    assert "16 test texts, best weights of step 7" in capsys.readouterr().out
 
 
 MANY = "text,label\n" + "".join(f"text {i},label {i}\n" for i in range(10))
