@@ -1,6 +1,7 @@
 """Files written whole or not at all, and never in the place of what is no file."""
 
 import os
+import time
 
 import pytest
 
@@ -53,3 +54,25 @@ def test_a_text_loses_its_byte_order_mark_and_names_the_line_that_is_none(tmp_pa
 def test_a_key_that_stands_twice_is_named_with_its_value():
     with pytest.raises(InputError, match="the key 'a' stands twice in one object, once as 1"):
         parse_json(b'[{"a": 1, "b": 2, "a": 3}]', "x")
+
+
+@pytest.mark.parametrize("end", [b"", b'"', b"\\"])
+def test_a_long_string_that_never_ends_takes_no_long_time(end):
+    start = time.process_time()
+    with pytest.raises(InputError, match="is not valid JSON"):
+        parse_json(b'{"a": "' + b'\\"' * 200_000 + end, "x")
+    assert time.process_time() - start < 2
+
+
+def test_many_keys_of_which_the_last_stands_twice_take_no_long_time():
+    keys = ", ".join(f'"{i}": 0' for i in [*range(100_000), 99_999])
+    start = time.process_time()
+    with pytest.raises(InputError, match="the key '99999' stands twice"):
+        parse_json(f"{{{keys}}}".encode(), "x")
+    assert time.process_time() - start < 2
+
+
+def test_brackets_count_outside_of_strings_alone():
+    assert parse_json(b'{"a": "' + b"[" * 100 + b'\\"[", "b": [1]}', "x")["b"] == [1]
+    with pytest.raises(InputError, match="nested 65 levels"):
+        parse_json(b'["\\\\", ' + b"[" * 64 + b"]" * 65, "x")

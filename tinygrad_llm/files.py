@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tinygrad_llm.errors import InputError
 
 MAX_JSON_BYTES = 64 << 20
 MAX_JSON_DEPTH = 64
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# One that never ends goes to the end: it is no JSON, and to search on in it would take its square.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def write_atomic(path: str | Path, write: Callable[[Path], object] | bytes | str) -> None:
@@ -126,8 +128,8 @@ def _refuse(constant: str) -> None:
 def _unique(pairs: list[tuple[str, object]]) -> dict:
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         first = next(value for key, value in pairs if key == twice)
         raise ValueError(f"the key {twice!r:.60} stands twice in one object, once as {first!r:.60}")
     return result

@@ -111,7 +111,7 @@ def _table(
     path: Path, numbered: Iterator[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     _, names = next(numbered, (1, []))
-    if twice := next((name for name in names if name and names.count(name) > 1), None):
+    if twice := next((name for name, n in Counter(names).items() if name and n > 1), None):
         raise InputError(
             f"{path} has two columns {twice!r:.60}; give each a name of its own in the first line"
         )
