@@ -1,6 +1,7 @@
 """Labelled texts: three kinds of file, what is wrong with one named by line, balance and split."""
 
 import csv
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -112,6 +113,16 @@ def test_balanced_takes_as_many_of_each_and_the_seed_says_which():
     assert Counter(one.labels) == {"ham": 20, "spam": 20}
     assert one == same and set(one.texts) != set(other.texts)
     assert set(zip(*one)) <= set(zip(*many()))
+
+
+def test_a_long_label_costs_its_length_once():
+    """1,000,000 characters beside 10,000 labels: an array of texts would take 40 GB."""
+    labels = ["ham"] * 10_000 + ["x" * 1_000_000]
+    tracemalloc.start()
+    one = balanced(Labelled(labels, labels), np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert Counter(one.labels) == {"ham": 1, labels[-1]: 1} and peak < 10e6
 
 
 def test_split_is_70_10_20_loses_nothing_and_numbers_labels_in_order():

@@ -173,10 +173,11 @@ def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
 
 def balanced(examples: Labelled, rng: np.random.Generator) -> Labelled:
     """As many examples of each label as the rarest has, drawn by the generator, in file order."""
-    labels = np.array(examples.labels)
-    counts = Counter(examples.labels)
-    least = min(counts.values())
-    chosen = [rng.permutation(np.flatnonzero(labels == name))[:least] for name in sorted(counts)]
+    places: dict[str, list[int]] = {}  # an array of texts would be as wide as the longest
+    for i, label in enumerate(examples.labels):
+        places.setdefault(label, []).append(i)
+    least = min(map(len, places.values()))
+    chosen = [rng.permutation(places[name])[:least] for name in sorted(places)]
     return examples.chosen(np.sort(np.concatenate(chosen)).tolist())
 
 
