@@ -180,6 +180,7 @@ def test_tensors_that_do_not_fit(tmp_path):
     changed = {
         "is missing": {n: a for n, a in whole.items() if n != name},
         "has no place": whole | {"base_model.model.extra.lora_A.weight": np.zeros(3, np.float32)},
+        "too large for float32": whole | {name: np.full(whole[name].shape, 1e300)},
         "but here float": whole | {name: np.zeros((2, 2), np.float32)},
     }
     for message, tensors in changed.items():

@@ -17,6 +17,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_json_object, write_atomic
 from tinygrad_llm.finetuning.lora import Adapter, LoRALinear, add_lora, lora_layers, remove_lora
 from tinygrad_llm.formats.folder import family_of
+from tinygrad_llm.formats.weights import as_float32
 from tinygrad_llm.nn import Module
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.tensor_files import load_tensors, save_tensors
@@ -140,7 +141,7 @@ def _fill(model: Module, tensors: Mapping[str, np.ndarray]) -> None:
             raise InputError(
                 f"{found[short]} is {array.dtype} {array.shape}, but here float {place.shape}"
             )
-        place.copy_(array.astype(np.float32))
+        place.copy_(as_float32(array, found[short]))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
