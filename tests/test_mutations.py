@@ -3,6 +3,7 @@
 pytest --mutations 10000 opens so many of each kind.
 """
 
+import functools
 import itertools
 import json
 import resource
@@ -15,8 +16,15 @@ import pytest
 
 from tests import test_gguf_llama
 from tests.gguf_files import ARRAY, STRING
+from tests.test_classifier_model import classifier
 from tests.test_gguf_tokenizer import METADATA
+from tests.test_lora import adapted, base
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.finetuning.instructions import read_records
+from tinygrad_llm.finetuning.labelled import read_labelled
+from tinygrad_llm.finetuning.lora import remove_lora
+from tinygrad_llm.finetuning.peft_files import CONFIG, WEIGHTS, load_adapter, save_adapter
+from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.formats.folder import load_model, save_model
 from tinygrad_llm.formats.gguf import open_gguf
 from tinygrad_llm.formats.gguf_llama import load_llama
@@ -132,6 +140,42 @@ def test_index(tmp_path, count):
     save_model(tmp_path, models()["llama"], max_shard_bytes=20_000)
     path = tmp_path / "model.safetensors.index.json"
     open_all(path, path.read_bytes(), mutate_json, lambda: load_model(tmp_path), count)
+
+
+@pytest.mark.parametrize(
+    "name,mutate", [("config.json", mutate_json), ("model.safetensors", mutate_bytes)]
+)
+def test_classifier(name, mutate, tmp_path, count):
+    save_classifier(tmp_path, classifier("bert"), max_tokens=9)
+    path = tmp_path / name
+    open_all(path, path.read_bytes(), mutate, lambda: load_classifier(tmp_path), count)
+
+
+@pytest.mark.parametrize("name,mutate", [(CONFIG, mutate_json), (WEIGHTS, mutate_bytes)])
+def test_adapter(name, mutate, tmp_path, count):
+    save_adapter(tmp_path, adapted("llama"))
+    path, model = tmp_path / name, base("llama")
+
+    def load():
+        load_adapter(tmp_path, model)
+        remove_lora(model)
+
+    open_all(path, path.read_bytes(), mutate, load, count)
+
+
+EXAMPLES = {
+    "a.csv": (read_labelled, "text,label\n" + '"say ""a"", b",x\nc,y\n' * 3),
+    "a.jsonl": (read_labelled, '{"text": "a", "label": "x"}\n{"text": "b", "label": 2}\n'),
+    "a.json": (read_records, '[{"instruction": "a", "output": "b"}]'),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples(name, tmp_path, count):
+    (read, content), path = EXAMPLES[name], tmp_path / name
+    path.write_text(content)
+    mutate = functools.partial(mutate_bytes, alphabet=list(JSON_BYTES))
+    open_all(path, content.encode(), mutate, lambda: read(path), count, opens=False)
 
 
 def gguf_with_tokenizer(tmp_path):
