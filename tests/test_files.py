@@ -1,6 +1,7 @@
 """Files written whole or not at all, and never in the place of what is no file."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -49,6 +50,14 @@ def test_a_text_loses_its_byte_order_mark_and_names_the_line_that_is_none(tmp_pa
     path.write_bytes(b"one\ntw\xe9")
     with pytest.raises(InputError, match=r"a.txt, line 2 is not UTF-8 \(byte 6 .* save it as"):
         read_text(path, max_bytes=99)
+
+
+def test_a_text_may_come_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("one\ntwo",))
+    writer.start()
+    assert read_text(tmp_path / "pipe", max_bytes=99) == "one\ntwo"
+    writer.join()
 
 
 def test_a_key_that_stands_twice_is_named_with_its_value():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -89,8 +90,9 @@ def _read_bytes(path: Path, max_bytes: int, remedy: str) -> bytes:
     """The whole file; InputError where it is missing or larger."""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size  # read(n) takes memory for n
-            content = file.read(min(size, max_bytes) + 1)
+            found = os.fstat(file.fileno())
+            size = found.st_size if stat.S_ISREG(found.st_mode) else max_bytes  # of a pipe: unknown
+            content = file.read(min(size, max_bytes) + 1)  # takes memory for so many
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > max_bytes:

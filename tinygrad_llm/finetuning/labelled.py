@@ -145,10 +145,10 @@ def _columns(path: Path, row: Mapping[str, Any], *wanted: str | None) -> list[st
     for flag, name, known in zip(("text", "label"), wanted, (TEXT_NAMES, LABEL_NAMES), strict=True):
         fitting = [key for key in row if key == name or name is None and key.lower() in known]
         if len(fitting) != 1:
-            may = f"{len(fitting)} columns that may be the {flag}"
-            odd = f"no column {name!r}" if name else may
+            several = f"{len(fitting)} columns that may be the {flag}"
             raise InputError(
-                f"{path} has {odd}; it has {', '.join(row):.120}: name one with --{flag}-column"
+                f"{path} has {f'no column {name!r}' if name else several}; it has "
+                f"{', '.join(row):.120}: name one with --{flag}-column"
             )
         found += fitting
     if found[0] == found[1]:
