@@ -102,10 +102,14 @@ def test_a_models_gradient_is_torchs():
 def batches(reference=None):
     for start in (0, 2):
         inputs, targets = pad_pairs(PAIRS[start : start + 2])
-        yield (inputs, targets) if reference is None else (
-            inputs,
-            reference[start : start + 2],
-            targets,
+        yield (
+            (inputs, targets)
+            if reference is None
+            else (
+                inputs,
+                reference[start : start + 2],
+                targets,
+            )
         )
 
 

@@ -171,9 +171,7 @@ def _numbers(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for key, kind in kinds.items():
         value = document.get(key)
         if type(value) not in kind or not abs(value) <= MOST:
-            raise InputError(
-                f"{path}: {key} is {value!r:.40}; a number up to {MOST:,} is needed"
-            )
+            raise InputError(f"{path}: {key} is {value!r:.40}; a number up to {MOST:,} is needed")
     return {
         "rank": document["r"],
         "alpha": float(document["lora_alpha"]),

@@ -76,9 +76,7 @@ class Adapting(Run):
         else:
             model = load_model(self.folder)
         end = self.base.tokenizer.special_tokens[self.template.end]
-        config = GenerationConfig(
-            temperature=0.0, max_new_tokens=answer_tokens, eos_token_id=end
-        )
+        config = GenerationConfig(temperature=0.0, max_new_tokens=answer_tokens, eos_token_id=end)
         save_generation_config(self.folder, config)
         return model.eval()
 

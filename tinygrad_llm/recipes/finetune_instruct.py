@@ -124,9 +124,7 @@ def finetune_instruct(
         most = settings.instruct.answer_tokens
         run.model = run.finish(most)
         after = _answers(run, parts.test, most, reporter)
-        scores = write_answers(
-            folder / ANSWERS, parts.test, {"before": before, "after": after}
-        )
+        scores = write_answers(folder / ANSWERS, parts.test, {"before": before, "after": after})
         end = run.progress.best[0] if run.progress.best else start
         return Result(run, None, outcome.train_seconds, start, end, *scores.values())
 
@@ -173,9 +171,7 @@ def _encoded(examples: list[Encoded], most: int, reporter: Reporter) -> list[Enc
     return short_enough(examples, [len(example.ids) for example in examples], most, reporter)
 
 
-def _answers(
-    run: Instructing, records: list[Record], most: int, reporter: Reporter
-) -> list[str]:
+def _answers(run: Instructing, records: list[Record], most: int, reporter: Reporter) -> list[str]:
     return answer(
         run.model,
         run.base.tokenizer,

@@ -163,9 +163,7 @@ def finetune_prefer(
         return Result(run, None, outcome.train_seconds, test)
 
 
-def build(
-    settings: PreferSettings, parts: Split, folder: Path, reporter: Reporter
-) -> Preferring:
+def build(settings: PreferSettings, parts: Split, folder: Path, reporter: Reporter) -> Preferring:
     """Base, adapters, pairs, reference, optimizer and batches at step 0."""
     tuning, beta = settings.tuning, settings.prefer.beta
     rng = np.random.default_rng([tuning.seed, 1])
