@@ -21,6 +21,8 @@ from tinygrad_llm.finetuning.preferences import (
     reference_of,
     score_preferences,
 )
+from tinygrad_llm.formats.folder import family_of, save_model
+from tinygrad_llm.formats.weights import to_tensors
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.optimizer import AdamW
@@ -97,6 +99,33 @@ def test_a_models_gradient_is_torchs():
     expected.backward()
     assert pairs == 4 and total.item() == pytest.approx(expected.item(), rel=1e-5)
     np.testing.assert_allclose(one.table.grad, table.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_llamas_loss_and_whole_gradient_are_those_of_transformers(tmp_path):
+    """Two models that have grown apart; every gradient under transformers' name and layout."""
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers")
+    one, (inputs, targets) = model(), pad_pairs(PAIRS)
+    save_model(tmp_path, one)
+    peer = transformers.LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    reference = log_probabilities(one, inputs, targets).data + np.array([0.5, -1], np.float32)
+    total, _ = preference_loss(0.3)(one, inputs, reference, targets)
+    total.backward()
+    due = torch.tensor(targets)
+    log_p = peer(torch.tensor(inputs.reshape(8, -1))).logits.log_softmax(-1).view(*due.shape, -1)
+    log_p = log_p.gather(-1, due.clamp(min=0)[..., None])[..., 0] * (due >= 0)
+    r = 0.3 * (log_p.sum(-1) - torch.tensor(reference))
+    expected = -torch.nn.functional.logsigmoid(r[:, 0] - r[:, 1]).sum()
+    expected.backward()
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+    for parameter in one.parameters():
+        parameter.data = parameter.grad
+    ours = to_tensors(family_of(one), one)
+    theirs = {name: p.grad.numpy() for name, p in peer.named_parameters()}
+    assert ours.keys() == theirs.keys() and len(ours) > 10
+    for name, gradient in theirs.items():
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(ours[name], gradient, rtol=0, atol=1e-4 * scale, err_msg=name)
 
 
 def batches(reference=None):
