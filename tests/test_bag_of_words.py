@@ -23,7 +23,9 @@ def test_it_ends_where_the_gradient_is_zero():
     vocabulary = "red blue green".split()
     texts = [" ".join(rng.choice(vocabulary, 5)) for _ in range(60)]
     labels = np.array([text.count("red") > 1 for text in texts], int)
-    model = BagOfWords(texts, labels, 2)
+    done = []
+    model = BagOfWords(texts, labels, 2, done.append)
+    assert sum(done) == bag_of_words.STEPS
     columns = model._columns
     x = np.array([[text.split().count(word) for word in columns] for text in texts])
     d = (model.predict(texts) - np.eye(2)[labels]) / len(texts)

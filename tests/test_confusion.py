@@ -29,3 +29,14 @@ def test_fewer_errors_rank_first_then_the_smaller_loss():
     two = Confusion(("a", "b"), np.array([[5, 0], [2, 3]]), 0.1)
     three = Confusion(("a", "b"), np.array([[5, 0], [1, 4]]), 0.8)
     assert sorted([one, two, three], key=lambda c: c.rank) == [three, one, two]
+
+
+def test_many_labels_are_a_line_each():
+    """Of 21 texts, one of each label, all are given label 0."""
+    labels = tuple(f"label {i}" for i in range(21))
+    counts = np.zeros((21, 21), int)
+    counts[:, 0] = 1
+    lines = Confusion(labels, counts, 1.0).table().splitlines()
+    assert lines[0].split() == ["label", "texts", "precision", "recall"] and len(lines) == 22
+    assert lines[1].split() == ["label", "0", "1", "4.76%", "100.00%"]
+    assert lines[2].split() == ["label", "1", "1", "0.00%", "0.00%"]

@@ -46,6 +46,7 @@ def test_refusals():
     for changed, message in (
         ({"examples": 7}, "had examples = 7, these have 103"),
         ({"batch_size": 5}, "had batch_size = 5"),
+        ({"lengths": 5}, "of as many examples of other lengths"),
         ({"position": 99}, "position 99 is past"),
         ({"epoch": -1}, "the state of batches has"),
     ):

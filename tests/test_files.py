@@ -2,13 +2,14 @@
 
 import json
 import os
+import threading
 import time
 
 import pytest
 
 from tests.test_mutations import SECONDS, memory_limit
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import MAX_JSON_DEPTH, parse_json, write_atomic
+from tinygrad_llm.files import MAX_JSON_DEPTH, parse_json, read_text, write_atomic
 
 
 def test_content_arrives_whole_and_nothing_else_stays(tmp_path):
@@ -74,3 +75,27 @@ def test_brackets_count_outside_of_strings_alone():
     parse_json(deepest, "x")
     with pytest.raises(InputError, match="nested"):
         parse_json(b"[" + deepest + b"]", "x")
+
+
+def test_a_text_loses_its_byte_order_mark_and_names_the_line_that_is_none(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    assert read_text(path, max_bytes=11) == "one\r\ntwo"
+    with pytest.raises(InputError, match="is larger than 10 bytes; give a part"):
+        read_text(path, max_bytes=10)
+    path.write_bytes(b"one\ntw\xe9")
+    with pytest.raises(InputError, match=r"a.txt, line 2 is not UTF-8 \(byte 6 .* save it as"):
+        read_text(path, max_bytes=99)
+
+
+def test_a_text_may_come_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("one\ntwo",))
+    writer.start()
+    assert read_text(tmp_path / "pipe", max_bytes=99) == "one\ntwo"
+    writer.join()
+
+
+def test_a_key_that_stands_twice_is_named_with_its_value():
+    with pytest.raises(InputError, match="the key 'a' stands twice in one object, once as 1"):
+        parse_json(b'[{"a": 1, "b": 2, "a": 3}]', "x")

@@ -12,6 +12,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.classifier import load_classifier
 from tinygrad_llm.formats.folder import save_model
 from tinygrad_llm.models import GPT, GPTConfig
+from tinygrad_llm.nn.quantized import quantize
 from tinygrad_llm.recipes import finetune_classify as recipe
 from tinygrad_llm.recipes.classify import classify
 from tinygrad_llm.recipes.finetune_classify import ClassifySettings, finetune_classify
@@ -142,10 +143,32 @@ def test_seeds_scratch_and_weights_make_other_runs(settings, tmp_path):
     assert any("100 of 100 examples: 40 digits, 60 letters" in note for note in reporter.notes)
 
 
-def test_patience_is_kept_over_evaluations(settings, tmp_path):
+def test_patience_is_kept_over_evaluations_and_kills(settings, tmp_path):
     hopeless = settings.updated({"lr": 0.0, "patience": 2, "epochs": 9})
     result = finetune_classify(hopeless, tmp_path / "run")
     assert result.run.optimizer.steps == 21 and result.run.progress.best_step == 7
+    with pytest.raises(Killed):
+        finetune_classify(hopeless, tmp_path / "parts", reporter=KillAt(16))
+    finetune_classify(hopeless, tmp_path / "parts", resume=True)  # the best was before the kill
+    assert_same_run(tmp_path / "run", tmp_path / "parts")
+
+
+def test_a_base_in_blocks_is_refused_before_it_trains(settings, base, tmp_path):
+    config = GPTConfig(256, 32, 1, 2, 32)
+    model = quantize(GPT(config, rng=np.random.default_rng(0)), "Q8_0")
+    save_model(tmp_path / "blocks", model)
+    ByteTokenizer().save(tmp_path / "blocks")
+    with pytest.raises(InputError, match="blocks are quantized, .* without --keep-bits"):
+        finetune_classify(settings.updated({"base": str(tmp_path / "blocks")}), tmp_path / "run")
+
+
+def test_labels_are_drawn_as_they_are(settings, tmp_path):
+    """A dollar opens a formula in matplotlib, which then may be none."""
+    path = tmp_path / "data.tsv"
+    path.write_text(path.read_text().replace("digits", "$\\frac$").replace("letters", "буквы"))
+    result = finetune_classify(settings.updated({"epochs": 1}), tmp_path / "run")
+    assert result.test.labels == ("$\\frac$", "буквы")
+    assert (tmp_path / "run" / "confusion.png").exists()
 
 
 def test_refusals(settings, base, tmp_path, monkeypatch):
@@ -158,8 +181,11 @@ def test_refusals(settings, base, tmp_path, monkeypatch):
     refused("neither a Hugging Face folder", base="nowhere")
     refused("no column 'x'", text_column="x")
     refused("a GPT is not pooled by 'cls'", pooling="cls")
+    refused("freeze all leaves no adapter to train", freeze="all", rank=2)
+    refused("freeze 2 leaves no adapter to train", freeze=2, rank=2)
     monkeypatch.setattr(recipe, "physical_memory", lambda: 50_000)
     refused("takes 0 MB, and this machine has 0; take fewer texts", freeze=1)
+    finetune_classify(settings.updated({"freeze": "all", "epochs": 1}), tmp_path / "a vector each")
     CharTokenizer.train(["".join(map(chr, range(100, 501)))]).save(base)
     refused("the tokenizer has 401 tokens, but the model knows 256")
     ByteTokenizer().save(base)

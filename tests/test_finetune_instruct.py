@@ -1,5 +1,6 @@
 """The recipe for instructions: what it leaves behind, how it goes on, and what it refuses."""
 
+import itertools
 import json
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinygrad_llm.models import GPT, GPTConfig
 from tinygrad_llm.recipes.finetune_instruct import InstructSettings, finetune_instruct
 from tinygrad_llm.recipes.generate import continue_prompt
 from tinygrad_llm.text import ByteTokenizer
+from tinygrad_llm.training import checkpoint
 from tinygrad_llm.training.journal import read_journal
 
 CONFIG = GPTConfig(259, 96, 2, 2, 16, dropout=0.1, initializer_range=0.1)
@@ -99,6 +101,25 @@ def test_a_killed_run_goes_on_bit_for_bit(settings, tmp_path, rank, killed_at):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
+@pytest.mark.parametrize("saves", [0, 1])
+def test_a_kill_between_the_model_and_its_checkpoint(settings, tmp_path, monkeypatch, saves):
+    """The best model is of a step that no checkpoint has yet; the run comes to it again."""
+    finetune_instruct(settings, tmp_path / "whole")
+    save, calls = checkpoint.save_checkpoint, itertools.count()
+
+    def kill(*args):
+        if next(calls) == saves:
+            raise Killed
+        save(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(checkpoint, "save_checkpoint", kill)
+        finetune_instruct(settings, tmp_path / "parts")
+    assert (tmp_path / "parts" / "adapter").exists()
+    finetune_instruct(settings, tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_a_try_that_failed_leaves_nothing_to_the_next(settings, tmp_path):
     """before.json of another base or of other data must not be taken for this run's."""
     (tmp_path / "run").mkdir()
@@ -119,6 +140,8 @@ def test_refusals(settings, tmp_path):
     refused("did you mean 'alpaca'", template="alpacca")
     refused("no example has at most 3 tokens", max_length=3)
     refused("did you mean 'c_attn'", targets=("c_atn",))
+    with pytest.raises(InputError, match="answer_tokens is 0; it must be at least 1"):
+        settings.updated({"answer_tokens": 0})
 
 
 def test_a_base_that_cannot_write(settings, minilm, tmp_path):

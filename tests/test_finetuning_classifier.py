@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tests.test_classifier_model import KINDS, LAYERS, V, classifier, rng, texts
+from tests.test_encode import TOKENIZER as WORDPIECE
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.classifier import (
     TOKENS,
     _by_length,
@@ -18,7 +20,7 @@ from tinygrad_llm.finetuning.classifier import (
     label_loss,
     predict,
 )
-from tinygrad_llm.text import ByteTokenizer
+from tinygrad_llm.text import ByteTokenizer, CharTokenizer
 from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.objectives import IGNORE
 from tinygrad_llm.training.optimizer import AdamW
@@ -113,6 +115,18 @@ def test_evaluation_leaves_the_mode_alone_and_agrees_with_predictions():
     assert model.training and model.trunk.training
     assert found.accuracy == np.mean(predict(model, rows).argmax(1) == targets)
     assert found.labels == model.labels and found.counts.sum() == 6
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_what_leaves_no_room_for_a_text_is_refused(most):
+    with pytest.raises(InputError, match=f"max_length {most} leaves no room .* the 2 tokens"):
+        encode_texts(WORDPIECE, ["the fox"], most)
+    assert len(encode_texts(WORDPIECE, ["the fox"], 3)[0]) == 3
+
+
+def test_a_text_of_unknown_characters_is_named():
+    with pytest.raises(InputError, match="the text 'xyz' cannot be read: character 'z'"):
+        encode_texts(CharTokenizer.train(["xy"]), ["xy", "xyz"], 2)
 
 
 def test_texts_are_cut_and_wrapped(minilm):

@@ -45,6 +45,13 @@ def test_a_list_and_lines_hold_the_same(tmp_path):
     assert read_records(write(tmp_path / "a.jsonl", lines)) == expected
 
 
+def test_a_byte_order_mark_null_for_no_input_and_half_a_character(tmp_path):
+    rows = [{"instruction": "a\ud800", "input": None, "output": "b"}]
+    path = tmp_path / "a.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(rows).encode())
+    assert read_records(path) == [{"instruction": "a\ufffd", "input": "", "output": "b"}]
+
+
 @pytest.mark.parametrize(
     "content, words",
     [
@@ -52,6 +59,9 @@ def test_a_list_and_lines_hold_the_same(tmp_path):
         (json.dumps(GOOD) + '\n{"instruction": 1', ["line 2", "mend"]),
         ([GOOD, {"instruction": "a", "answer": "b"}], ["entry 2", "'answer'", "'output'"]),
         ([GOOD, GOOD | {"output": " "}], ["entry 2", "output is empty", "remove"]),
+        ([GOOD, GOOD | {"output": None}], ["entry 2", "output is None, not a text"]),
+        ('[{"output": "b", "output": "c"}]', ["'output' stands twice", "once as 'b'", "mend"]),
+        ('[\n{"output": NaN}]', ["NaN is not a JSON number", "mend"]),
         ([GOOD | {"instruction": 5}], ["entry 1", "instruction is 5"]),
         ([GOOD, "text"], ["entry 2", "'text'", "instruction, input and output"]),
         ([], ["no examples"]),
@@ -67,17 +77,21 @@ def test_wrong_files_name_place_and_remedy(tmp_path, content, words):
     assert "\n" not in message and all(word in message for word in [str(path), *words]), message
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file_and_one_of_another_encoding(tmp_path):
     with pytest.raises(InputError, match="cannot read .*absent.json"):
         read_records(tmp_path / "absent.json")
+    (tmp_path / "latin.json").write_bytes('[{"output":\n "é"}]'.encode("latin-1"))
+    with pytest.raises(InputError, match="latin.json, line 2 is not UTF-8"):
+        read_records(tmp_path / "latin.json")
 
 
 def test_split_is_the_books():
     parts = split([{"n": i} for i in range(1100)])
     assert [len(part) for part in parts] == [935, 110, 55]
     assert [r["n"] for part in parts for r in part] == list(range(1100))
-    with pytest.raises(InputError, match="8 examples make parts of 6, 0, 2"):
-        split([{}] * 8)
+    with pytest.raises(InputError, match="9 examples make parts of 7, 0, 2 .* give 10 examples"):
+        split([{}] * 9)
+    assert all(all(split([{}] * n)) for n in range(10, 60))
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +162,12 @@ def gpt():
     return GPT(GPTConfig(31, 16, n_layer=2, n_head=4, n_embd=24), rng=np.random.default_rng(1))
 
 
-def loss_and_gradient(parts, build=model):
+def loss_and_gradient(parts, build=model, objective=next_token):
     """The mean loss and the gradient that an update sees, from batches that make it together."""
     one = build()
     optimizer = AdamW(one.parameters())
     loss, norm, tokens = train_step(
-        one, next_token, optimizer, parts, lr=0.0, clip=0.0, rng=np.random.default_rng(0)
+        one, objective, optimizer, parts, lr=0.0, clip=0.0, rng=np.random.default_rng(0)
     )
     return loss, optimizer.gradients / tokens, tokens
 

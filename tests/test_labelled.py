@@ -1,5 +1,7 @@
 """Labelled texts: three kinds of file, what is wrong with one named by line, balance and split."""
 
+import csv
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -20,6 +22,7 @@ FILES = {
     "a.tsv": 'Label\tSMS\nham\tsay "hi", you\n\nspam\ttwo\n',
     "b.tsv": '\ufeffid\ttext\tlabel\r\n7\tsay "hi", you\tham\r\n8\ttwo\tspam',
     "c.csv": 'text,label\n"say ""hi"", you",ham\n\ntwo,spam\n',
+    "crlf.csv": '\ufeff"text","label"\r\n"say ""hi"", you",ham\r\ntwo,spam\r\n',
     "d.jsonl": '{"text": "say \\"hi\\", you", "label": "ham"}\n{"label": "spam", "text": " two "}',
 }
 
@@ -33,6 +36,28 @@ def write(tmp_path, name, content):
 @pytest.mark.parametrize("name", FILES)
 def test_three_kinds_of_file(tmp_path, name):
     assert read_labelled(write(tmp_path, name, FILES[name])) == WANTED
+
+
+def test_columns_without_a_name_may_be_many(tmp_path):
+    """As a spreadsheet writes them."""
+    path = write(tmp_path, "a.csv", "label,text,,\nham,hi,,\nspam,ho,,\n")
+    assert read_labelled(path) == Labelled(["hi", "ho"], ["ham", "spam"])
+
+
+def test_half_a_character_is_the_tokenizers_sign_for_it(tmp_path):
+    """JSON can write it, UTF-8 and matplotlib cannot."""
+    path = write(tmp_path, "a.jsonl", r'{"text": "a\ud800", "label": "\ud800"}')
+    path.write_text(path.read_text() + '\n{"text": "b", "label": "c"}')
+    assert read_labelled(path) == Labelled(["a\ufffd", "b"], ["\ufffd", "c"])
+
+
+def test_a_long_field_is_read_and_the_limit_of_csv_stays(tmp_path):
+    before = csv.field_size_limit()
+    path = write(tmp_path, "a.csv", f"text,label\n{'x' * (before + 1)},ham\nho,spam\n")
+    assert len(read_labelled(path).texts[0]) == before + 1
+    with pytest.raises(InputError, match="line 2 is not CSV"):
+        read_labelled(write(tmp_path, "b.csv", 'text,label\n"open'))
+    assert csv.field_size_limit() == before
 
 
 def test_columns_by_name_and_labels_that_are_numbers(tmp_path):
@@ -52,6 +77,7 @@ def test_columns_by_name_and_labels_that_are_numbers(tmp_path):
         ("a.tsv", "label\ttext\nham\thi\nspam\t \n", "line 3: 'text' is empty"),
         ("a.tsv", "label\ttext\nham\thi\nspam\tx\ty\n", "line 3 has 3 columns, .* 2: label, text"),
         ("a.tsv", b"label\ttext\nham\thi\nspam\t\xff\n", "line 3 is not UTF-8 .byte 23"),
+        ("a.tsv", "label\ttext\ttext\nham\thi\tho\n", "has two columns 'text'; give each"),
         ("a.tsv", "label\ttext\n", "holds no example"),
         ("a.tsv", "", "holds no example"),
         ("a.csv", 'text,label\nhi,ham\n"open,spam\n', "line 3 is not CSV"),
@@ -71,6 +97,8 @@ def test_a_column_that_is_not_there_and_a_file_that_is_not_there(tmp_path):
     path = write(tmp_path, "a.tsv", FILES["a.tsv"])
     with pytest.raises(InputError, match="no column 'body'; it has Label, SMS: .*--text-column"):
         read_labelled(path, text_column="body")
+    with pytest.raises(InputError, match="'Label' would be the text and the label; it has Label, "):
+        read_labelled(path, text_column="Label")
     with pytest.raises(InputError, match="cannot read .*none.tsv"):
         read_labelled(tmp_path / "none.tsv")
 
@@ -85,6 +113,16 @@ def test_balanced_takes_as_many_of_each_and_the_seed_says_which():
     assert Counter(one.labels) == {"ham": 20, "spam": 20}
     assert one == same and set(one.texts) != set(other.texts)
     assert set(zip(*one)) <= set(zip(*many()))
+
+
+def test_a_long_label_costs_its_length_once():
+    """1,000,000 characters beside 10,000 labels: an array of texts would take 40 GB."""
+    labels = ["ham"] * 10_000 + ["x" * 1_000_000]
+    tracemalloc.start()
+    one = balanced(Labelled(labels, labels), np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert Counter(one.labels) == {"ham": 1, labels[-1]: 1} and peak < 10e6
 
 
 def test_split_is_70_10_20_loses_nothing_and_numbers_labels_in_order():

@@ -236,12 +236,15 @@ def test_a_branch_ends_with_dropout_of_the_sum():
 
 
 def test_smollm2s_default_adapters_train_under_five_percent():
-    """135M parameters by shapes alone: r (in + out) for q (576, 576) and v (576, 192), 30 times."""
-    trained = 30 * 8 * ((576 + 576) + (576 + 192))
-    assert trained == 460_800 and trained / 134_515_008 < 0.05
-    model = base("llama")
-    parameters = add_lora(model, rank=1, rng=np.random.default_rng(0))
-    assert num_trained(model) == sum(p.size for p in parameters) == 2 * ((24 + 24) + (24 + 8))
+    """One block of its 30, as large as they are: r (in + out) for q (576, 576) and v (576, 192)."""
+    heads = {"num_attention_heads": 9, "num_key_value_heads": 3}
+    sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 1, **heads}
+    model = base("llama", tie_word_embeddings=True, **sizes)
+    block = model.layers[0].num_parameters()
+    assert 30 * block + 49_152 * 576 + 576 == 134_515_008
+    parameters = add_lora(model, rng=np.random.default_rng(0))
+    assert num_trained(model) == sum(p.size for p in parameters) == 8 * (576 + 576 + 576 + 192)
+    assert 30 * num_trained(model) < 0.05 * 134_515_008
 
 
 def test_default_targets_are_pefts():

@@ -16,8 +16,14 @@ import pytest
 
 from tests import test_gguf_llama
 from tests.gguf_files import ARRAY, STRING
+from tests.test_classifier_model import classifier
 from tests.test_gguf_tokenizer import METADATA
+from tests.test_lora import adapted, base
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.finetuning.instructions import read_records
+from tinygrad_llm.finetuning.labelled import read_labelled
+from tinygrad_llm.finetuning.lora import remove_lora
+from tinygrad_llm.finetuning.peft_files import CONFIG, WEIGHTS, load_adapter, save_adapter
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.formats.folder import load_model, save_model
 from tinygrad_llm.formats.gguf import open_gguf
@@ -28,8 +34,6 @@ from tinygrad_llm.inference.generation_config import (
     load_generation_config,
     save_generation_config,
 )
-from tinygrad_llm.models import GPT, Bert, BertConfig, BertForMaskedLM, GPTConfig
-from tinygrad_llm.models.classifier import Classifier
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn.quantized import quantize
 
@@ -142,15 +146,6 @@ def test_config(kind, tmp_path, count):
     open_all(path, path.read_bytes(), mutate_json, lambda: load_model(tmp_path), count)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_classifier(name, tmp_path, count):
-    rng = np.random.default_rng(0)
-    bert = BertConfig(31, 16, 1, 2, 24, hidden_dropout_prob=0.0)
-    save_classifier(tmp_path, Classifier(Bert(bert, rng=rng), "abc", rng=rng), max_tokens=9)
-    path, mutate = tmp_path / name, mutate_json if name == "config.json" else mutate_bytes
-    open_all(path, path.read_bytes(), mutate, lambda: load_classifier(tmp_path), count)
-
-
 def test_generation_config(tmp_path, count):
     config = GenerationConfig(temperature=0.5, top_k=5, eos_token_id=(1, 2), stop_strings=("x",))
     save_generation_config(tmp_path, config)
@@ -169,6 +164,42 @@ def test_index(tmp_path, count):
     save_model(tmp_path, models()["llama"], max_shard_bytes=20_000)
     path = tmp_path / "model.safetensors.index.json"
     open_all(path, path.read_bytes(), mutate_json, lambda: load_model(tmp_path), count)
+
+
+@pytest.mark.parametrize(
+    "name,mutate", [("config.json", mutate_json), ("model.safetensors", mutate_bytes)]
+)
+def test_classifier(name, mutate, tmp_path, count):
+    save_classifier(tmp_path, classifier("bert"), max_tokens=9)
+    path = tmp_path / name
+    open_all(path, path.read_bytes(), mutate, lambda: load_classifier(tmp_path), count)
+
+
+@pytest.mark.parametrize("name,mutate", [(CONFIG, mutate_json), (WEIGHTS, mutate_bytes)])
+def test_adapter(name, mutate, tmp_path, count):
+    save_adapter(tmp_path, adapted("llama"))
+    path, model = tmp_path / name, base("llama")
+
+    def load():
+        load_adapter(tmp_path, model)
+        remove_lora(model)
+
+    open_all(path, path.read_bytes(), mutate, load, count)
+
+
+EXAMPLES = {
+    "a.csv": (read_labelled, "text,label\n" + '"say ""a"", b",x\nc,y\n' * 3),
+    "a.jsonl": (read_labelled, '{"text": "a", "label": "x"}\n{"text": "b", "label": 2}\n'),
+    "a.json": (read_records, '[{"instruction": "a", "output": "b"}]'),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples(name, tmp_path, count):
+    (read, content), path = EXAMPLES[name], tmp_path / name
+    path.write_text(content)
+    mutate = functools.partial(mutate_bytes, alphabet=list(JSON_BYTES))
+    open_all(path, content.encode(), mutate, lambda: read(path), count, opens=False)
 
 
 def gguf_with_tokenizer(tmp_path):

@@ -35,6 +35,7 @@ REFUSED = {
     "target_modules": "all-linear",
     "r": "8",
     "lora_alpha": None,
+    "lora_dropout": 10**400,
 }
 
 
@@ -164,6 +165,14 @@ def test_what_is_not_implemented_is_refused_by_name(tmp_path, key):
         load_adapter(tmp_path, base("llama"))
 
 
+def test_a_rank_that_no_tensor_has_takes_no_memory(tmp_path):
+    save_adapter(tmp_path, adapted("llama"))
+    document = json.loads((tmp_path / CONFIG).read_text()) | {"r": 10**9}
+    (tmp_path / CONFIG).write_text(json.dumps(document))
+    with pytest.raises(InputError, match="r is 1000000000, but no tensor of .* is so large"):
+        load_adapter(tmp_path, base("llama"))
+
+
 def test_tensors_that_do_not_fit(tmp_path):
     save_adapter(tmp_path, adapted("llama"))
     whole, _ = load_tensors(tmp_path / WEIGHTS)
@@ -171,6 +180,7 @@ def test_tensors_that_do_not_fit(tmp_path):
     changed = {
         "is missing": {n: a for n, a in whole.items() if n != name},
         "has no place": whole | {"base_model.model.extra.lora_A.weight": np.zeros(3, np.float32)},
+        "too large for float32": whole | {name: np.full(whole[name].shape, 1e300)},
         "but here float": whole | {name: np.zeros((2, 2), np.float32)},
     }
     for message, tensors in changed.items():

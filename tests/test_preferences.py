@@ -1,12 +1,14 @@
 """DPO: the formula beside PyTorch's, where it starts, and what it moves."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from tests.test_instructions import examples, model
+from tests.test_instructions import assert_same, examples, loss_and_gradient, model
 from tinygrad_llm import functional as F
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.instructions import pad
 from tinygrad_llm.finetuning.lora import add_lora
 from tinygrad_llm.finetuning.preferences import (
@@ -15,14 +17,28 @@ from tinygrad_llm.finetuning.preferences import (
     log_probabilities,
     pad_pairs,
     preference_loss,
+    read_preferences,
     reference_of,
     score_preferences,
 )
+from tinygrad_llm.formats.folder import family_of, save_model
+from tinygrad_llm.formats.weights import to_tensors
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.training.loop import train_step
 from tinygrad_llm.training.optimizer import AdamW
 
 PAIRS = [Pair(a, b) for a, b in zip(examples(4, seed=1), examples(4, seed=2))]
+
+
+def test_two_answers_that_are_one_teach_nothing(tmp_path):
+    rows = [{"instruction": "a", "chosen": "b", "rejected": "c"} for _ in range(3)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(rows))
+    assert [row["rejected"] for row in read_preferences(path)] == ["c"] * 3
+    rows[1]["rejected"] = "b"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match="a.json, example 2: chosen and rejected are both 'b'; "):
+        read_preferences(path)
 
 
 def test_log_probabilities_are_sums_over_the_answer():
@@ -85,13 +101,44 @@ def test_a_models_gradient_is_torchs():
     np.testing.assert_allclose(one.table.grad, table.grad, rtol=1e-4, atol=1e-5)
 
 
+def test_a_llamas_loss_and_whole_gradient_are_those_of_transformers(tmp_path):
+    """Two models that have grown apart; every gradient under transformers' name and layout."""
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers")
+    one, (inputs, targets) = model(), pad_pairs(PAIRS)
+    save_model(tmp_path, one)
+    peer = transformers.LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    reference = log_probabilities(one, inputs, targets).data + np.array([0.5, -1], np.float32)
+    total, _ = preference_loss(0.3)(one, inputs, reference, targets)
+    total.backward()
+    due = torch.tensor(targets)
+    log_p = peer(torch.tensor(inputs.reshape(8, -1))).logits.log_softmax(-1).view(*due.shape, -1)
+    log_p = log_p.gather(-1, due.clamp(min=0)[..., None])[..., 0] * (due >= 0)
+    r = 0.3 * (log_p.sum(-1) - torch.tensor(reference))
+    expected = -torch.nn.functional.logsigmoid(r[:, 0] - r[:, 1]).sum()
+    expected.backward()
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+    for parameter in one.parameters():
+        parameter.data = parameter.grad
+    ours = to_tensors(family_of(one), one)
+    theirs = {name: p.grad.numpy() for name, p in peer.named_parameters()}
+    assert ours.keys() == theirs.keys() and len(ours) > 10
+    for name, gradient in theirs.items():
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(ours[name], gradient, rtol=0, atol=1e-4 * scale, err_msg=name)
+
+
 def batches(reference=None):
     for start in (0, 2):
         inputs, targets = pad_pairs(PAIRS[start : start + 2])
-        yield (inputs, targets) if reference is None else (
-            inputs,
-            reference[start : start + 2],
-            targets,
+        yield (
+            (inputs, targets)
+            if reference is None
+            else (
+                inputs,
+                reference[start : start + 2],
+                targets,
+            )
         )
 
 
@@ -122,3 +169,22 @@ def test_a_pair_does_not_depend_on_those_beside_it():
     wide = pad([e for pair in PAIRS for e in pair], width=16)
     wide = [array.reshape(4, 2, -1) for array in wide]
     np.testing.assert_allclose(log_probabilities(one, *wide).data, together, rtol=1e-5, atol=1e-5)
+
+
+def test_neither_padding_nor_order_nor_parts_matter():
+    """To the loss and the gradient of an update: a pair weighs as much as any other."""
+    reference = np.random.default_rng(4).normal(-30, 2, (4, 2)).astype(np.float32)
+
+    def part(*some, width=0):
+        inputs, targets = pad([example for i in some for example in PAIRS[i]], width=width)
+        shape = len(some), 2, -1
+        return inputs.reshape(shape), reference[list(some)], targets.reshape(shape)
+
+    def of(*parts):
+        return loss_and_gradient(parts, preference_loss(0.1))
+
+    whole = of(part(0, 1, 2, 3))
+    assert whole[2] == 4 and np.abs(whole[1]).max() > 0.01
+    assert_same(of(part(0, 1, 2, 3, width=16)), whole)
+    assert_same(of(part(2, 0, 3, 1)), whole)
+    assert_same(of(part(0), part(1, 2, 3)), whole)

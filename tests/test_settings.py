@@ -3,7 +3,7 @@
 import pytest
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.recipes.settings import LEAST, Settings, preset
+from tinygrad_llm.recipes.settings import LEAST, Settings, preset, read_settings
 from tinygrad_llm.recipes.translation_settings import TranslationSettings
 
 
@@ -31,3 +31,12 @@ def test_the_betas_are_below_one():
     for name in ("beta1", "beta2"):
         with pytest.raises(InputError, match=f"{name} is 1.0; it must be below 1"):
             Settings().assigned([f"{name}=1"])
+
+
+def test_texts_of_every_kind_are_read_back_from_toml(tmp_path):
+    settings = preset("default").updated({"tokenizer": 'a "b" \\c\n\x7f\x01 é \U0001f600'})
+    path = tmp_path / "settings.toml"
+    path.write_text(settings.to_toml(), "utf-8")
+    assert read_settings(str(path), preset("default")) == settings
+    with pytest.raises(InputError, match="tokenizer = .* is not UTF-8; rename the file"):
+        settings.updated({"tokenizer": "\udce9.json"}).to_toml()

@@ -49,6 +49,14 @@ def test_epochs_become_steps(accumulation, evaluations, steps, every):
     assert found.schedule.warmup == int(0.1 * steps) and found.schedule.min_lr == 0.0
 
 
+def test_an_update_does_not_take_more_than_an_epoch():
+    """Or an epoch of one update would train on each example several times."""
+    batches = Epochs([1] * 9, list, batch_size=4, rng=np.random.default_rng(0))
+    assert course(TuningConfig(epochs=2, accumulation=3), batches).loop.steps == 2
+    with pytest.raises(InputError, match="accumulation 4 is more than an epoch has batches, 3 of"):
+        course(TuningConfig(accumulation=4), batches)
+
+
 def test_the_forecast_changes_nothing(settings, tmp_path):  # noqa: F811
     reporter = Reporter()
     (tmp_path / "run").mkdir()

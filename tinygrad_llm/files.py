@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -67,18 +68,38 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def read_text(path: str | Path, *, max_bytes: int) -> str:
+    """The UTF-8 text in the file `path`, without a byte order mark.
+
+    InputError where it is missing or larger than that, and with the line that is not UTF-8.
+    """
+    content = _read_bytes(Path(path), max_bytes, "give a part of it")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, line {line} is not UTF-8 (byte {error.start:,} of the file); save it as UTF-8"
+        ) from None
+
+
 def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> object:
     """The JSON value in the file `path`; InputError where it is missing, too large or not JSON."""
-    path = Path(path)
+    return parse_json(_read_bytes(Path(path), max_bytes, "is it the right file?"), str(path))
+
+
+def _read_bytes(path: Path, max_bytes: int, remedy: str) -> bytes:
+    """The whole file; InputError where it is missing or larger."""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size  # read(n) takes memory for n
-            content = file.read(min(size, max_bytes) + 1)
+            found = os.fstat(file.fileno())
+            size = found.st_size if stat.S_ISREG(found.st_mode) else max_bytes  # of a pipe: unknown
+            content = file.read(min(size, max_bytes) + 1)  # takes memory for so many
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if len(content) > max_bytes:
-        raise InputError(f"{path} is larger than {max_bytes:,} bytes; is it the right file?")
-    return parse_json(content, str(path))
+        raise InputError(f"{path} is larger than {max_bytes:,} bytes; {remedy}")
+    return content
 
 
 def read_json_object(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict:
@@ -109,6 +130,8 @@ def _refuse(constant: str) -> None:
 def _unique(pairs: list[tuple[str, object]]) -> dict:
     result = dict(pairs)
     if len(result) < len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {twice!r:.80} stands twice in one object")
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
+        first = next(value for key, value in pairs if key == twice)
+        raise ValueError(f"the key {twice!r:.60} stands twice in one object, once as {first!r:.60}")
     return result

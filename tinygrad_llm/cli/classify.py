@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
 
     apply_threads(args)
     text = text_or_stdin(args.text)
-    texts = [line for line in text.splitlines() if line.strip()] if args.lines else [text]
+    texts = [line for line in text.split("\n") if line.strip()] if args.lines else [text]
     found = classify(args.model, texts or [text])
     for label, row in zip(found.best(), found.probabilities.tolist(), strict=True):
         p = dict(zip(found.labels, row, strict=True))

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tinygrad_llm.cli.options import add_command, apply_threads
-from tinygrad_llm.cli.tuning import add_tuning, tuning_settings
+from tinygrad_llm.cli.tuning import add_tuning, stopped, tuning_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,7 @@ def run(args: argparse.Namespace) -> int:
     reporter = TerminalReporter("texts")
     result = finetune_classify(settings, args.out, resume=args.resume, reporter=reporter)
     if result.signal is not None:
-        reporter.note("stopped; the same command with --resume goes on from here")
-        return 128 + result.signal
+        return stopped(result.signal, reporter.note)
     _summarize(result, reporter.note)
     return 0
 

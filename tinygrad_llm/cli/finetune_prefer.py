@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tinygrad_llm.cli.options import add_command, apply_threads
-from tinygrad_llm.cli.tuning import add_lora, add_tuning, tuning_settings
+from tinygrad_llm.cli.tuning import add_lora, add_tuning, stopped, tuning_settings
 
 
 def add_parser(tasks: argparse._SubParsersAction) -> None:
@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
     reporter = TerminalReporter("pairs")
     result = finetune_prefer(settings, args.out, resume=args.resume, reporter=reporter)
     if result.signal is not None:
-        reporter.note("stopped; the same command with --resume goes on from here")
-        return 128 + result.signal
+        return stopped(result.signal, reporter.note)
     reporter.note(f"\n{len(result.run.test.pairs):,} test pairs: {result.test} (at first 0.6931)")
     reporter.note(f"saved in {result.run.folder}")
     return 0

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_llm.cli.run_flags import add_out, add_run, run_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tinygrad_llm.recipes.settings import S
 
 FLAGS = ("base", "data", "epochs", "lr", "patience", "seed")
@@ -49,3 +51,9 @@ def add_lora(parser: argparse.ArgumentParser) -> None:
 def tuning_settings(args: argparse.Namespace, default: S, **flags: Any) -> S:
     """What run_settings makes of the flags here and of those of the command alone."""
     return run_settings(args, default, {name: getattr(args, name) for name in FLAGS} | flags)
+
+
+def stopped(signal: int, note: Callable[[str], None]) -> int:
+    """Say how a run that this signal stopped goes on; returns the command's exit code."""
+    note("stopped; the same command with --resume goes on from here")
+    return 128 + signal

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,9 +41,17 @@ class Counts:
 
 
 class BagOfWords:
-    """Trained on texts and the numbers (N,) of their labels, C in all."""
+    """Trained on texts and the numbers (N,) of their labels, C in all. progress is told of steps
+    that are done.
+    """
 
-    def __init__(self, texts: Sequence[str], labels: np.ndarray, classes: int):
+    def __init__(
+        self,
+        texts: Sequence[str],
+        labels: np.ndarray,
+        classes: int,
+        progress: Callable[[int], object] = lambda done: None,
+    ):
         seen = Counter(w for text in texts for w in words(text)).most_common(MOST_WORDS)
         self._columns = {word: i for i, (word, _) in enumerate(seen)}
         counts, target = Counts(texts, self._columns), np.eye(classes)[labels]
@@ -57,6 +65,7 @@ class BagOfWords:
             for x, gradient in zip(self._parameters(), gradients, strict=True):
                 options = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
                 adamw(x, gradient, *state[id(x)], lr=lr, step=step, scale=1.0, **options)
+            progress(1)
 
     def _parameters(self) -> tuple[np.ndarray, np.ndarray]:
         return self._weights, self._bias

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.confusion import Confusion
 from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.models.classifier import Classifier
@@ -21,11 +22,24 @@ TOKENS = 4096  # in one forward pass, padding included, where no gradient is wan
 
 def encode_texts(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> list[np.ndarray]:
     """The ids of each text, of which `most` tokens count; with [CLS] and [SEP] where BERT's
-    tokenizer puts them.
+    tokenizer puts them. InputError where these two leave no room for a text, or for a text with
+    a character that the tokenizer does not know.
     """
     wrap = tokenizer.wrap if isinstance(tokenizer, WordPieceTokenizer) else list
     room = most - len(wrap([]))
-    return [np.array(wrap(tokenizer.encode(text)[:room]), np.int64) for text in texts]
+    if room < 1:
+        raise InputError(
+            f"max_length {most} leaves no room for a text beside the {len(wrap([]))} tokens that "
+            "the base puts around it; raise max_length"
+        )
+    rows = []
+    for text in texts:
+        try:
+            ids = tokenizer.encode(text)
+        except InputError as error:
+            raise InputError(f"the text {text!r:.60} cannot be read: {error}") from None
+        rows.append(np.array(wrap(ids[:room]), np.int64))
+    return rows
 
 
 def collate(rows: Sequence[np.ndarray], targets: Sequence[int]) -> Batch:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_LABELS = 20  # whose matrix fits on a screen
 TINY = 1e-30  # what log p is cut at, so that one hopeless text gives a finite loss
 
 
@@ -55,8 +56,14 @@ class Confusion:
         return f"loss {self.loss:.4f} nats/text, accuracy {self.accuracy:.2%}"
 
     def table(self) -> str:
-        """The matrix with precision and recall of each label, as lines of text."""
+        """The matrix with precision and recall of each label, as lines of text; for more than
+        MOST_LABELS the precision and recall alone.
+        """
         names = [label if len(label) <= 16 else f"{label[:15]}…" for label in self.labels]
+        if len(names) > MOST_LABELS:
+            rows = zip(names, self.counts.sum(1).tolist(), self.precision, self.recall, strict=True)
+            lines = [f"{name:<18}{texts:>8,}{p:>11.2%}{r:>11.2%}" for name, texts, p, r in rows]
+            return "\n".join([f"{'label':<18}{'texts':>8}{'precision':>11}{'recall':>11}", *lines])
         wide = max(8, *map(len, names)) + 2
         first = max(wide, len("true \\ given") + 2)
         head = "".join(f"{name:>{wide}}" for name in (*names, "recall"))

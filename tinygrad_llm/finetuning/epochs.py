@@ -5,6 +5,7 @@ What a batch is made of, the caller's function says; this file knows numbers of 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ class Epochs:
             "epoch": self.epoch,
             "position": self._position,
             "examples": len(self.lengths),
+            "lengths": zlib.crc32(self.lengths.tobytes()),
             "batch_size": self.batch_size,
         }
 
@@ -75,6 +77,11 @@ class Epochs:
                     f"the stored batches had {key} = {state[key]:,}, these have {own[key]:,}; "
                     "use the same data, or start anew"
                 )
+        if state["lengths"] != own["lengths"]:
+            raise InputError(
+                "the stored batches were of as many examples of other lengths; use the same data, "
+                "or start anew"
+            )
         if state["position"] > len(self):
             raise InputError(f"the stored position {state['position']:,} is past the epoch's end")
         self._seed = state["seed"]

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_llm.errors import InputError, suggest
-from tinygrad_llm.files import MAX_JSON_BYTES, parse_json
+from tinygrad_llm.files import MAX_JSON_BYTES, parse_json, read_text
 from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.text import Tokenizer
+from tinygrad_llm.text.streams import well_formed
 from tinygrad_llm.training.objectives import IGNORE
 
 FIELDS = ("instruction", "input", "output")
@@ -28,37 +29,31 @@ Record = dict[str, str]
 def read_records(path: str | Path, fields: Sequence[str] = FIELDS) -> list[Record]:
     """The examples of a JSON file that holds a list of objects, or of JSON lines.
 
-    Every object has the fields, texts that are not empty but for `input`, which may be missing;
-    further keys are left out. InputError says which line or entry is wrong, and what it needs.
+    Every object has the fields, texts that are not empty but for `input`, which may be missing,
+    empty or null; further keys are left out. InputError says which line or entry is wrong, and what
+    it needs.
     """
-    path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > MAX_JSON_BYTES:
-        raise InputError(f"{path} is larger than {MAX_JSON_BYTES:,} bytes; split it")
-    records = [_checked(value, place, fields) for place, value in _values(content, path)]
+    text = read_text(path, max_bytes=MAX_JSON_BYTES)
+    records = [_checked(value, place, fields) for place, value in _values(text, path)]
     if not records:
         raise InputError(f"{path} holds no examples; give a list of objects with {_all(fields)}")
     return records
 
 
-def _values(content: bytes, path: Path) -> Iterator[tuple[str, object]]:
+def _values(text: str, path: str | Path) -> Iterator[tuple[str, object]]:
     """Each example, with the words that say where it stands."""
-    if content.lstrip().startswith(b"["):
-        entries = _parse(content, str(path))
+    if text.lstrip().startswith("["):
+        entries = _parse(text, str(path))
         yield from ((f"{path}, entry {i}", entry) for i, entry in enumerate(entries, 1))
         return
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield f"{path}, line {number}", _parse(line, f"{path}, line {number}")
 
 
-def _parse(content: bytes, name: str) -> object:
+def _parse(text: str, name: str) -> object:
     try:
-        return parse_json(content, name)
+        return parse_json(text.encode(), name)
     except InputError as error:
         raise InputError(
             f"{error}; mend it there (a file is one list of objects, or one object a line)"
@@ -70,15 +65,17 @@ def _checked(value: object, place: str, fields: Sequence[str]) -> Record:
         raise InputError(f"{place} is {value!r:.60}, not an object with {_all(fields)}")
     record = {}
     for field in fields:
-        text = value.get(field, "" if field == OPTIONAL else None)
-        if text is None:
+        if field not in value and field != OPTIONAL:
             there = ", ".join(map(repr, value)) or "nothing"
             raise InputError(f"{place} has no {field!r} but {there:.100}; it needs {_all(fields)}")
+        text = value.get(field)
+        if text is None and field == OPTIONAL:
+            text = ""
         if not isinstance(text, str):
             raise InputError(f"{place}: {field} is {text!r:.60}, not a text")
         if not text.strip() and field != OPTIONAL:
             raise InputError(f"{place}: {field} is empty; fill it in or remove the entry")
-        record[field] = text
+        record[field] = well_formed(text)
     return record
 
 
@@ -102,7 +99,7 @@ def split(records: Sequence[Record]) -> Split:
     if not all(parts):
         raise InputError(
             f"{len(records)} examples make parts of {', '.join(str(len(p)) for p in parts)} to "
-            "train, test and validate, but none may be empty; give 20 examples or more"
+            "train, test and validate, but none may be empty; give 10 examples or more"
         )
     return parts
 

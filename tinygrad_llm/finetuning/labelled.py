@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.files import parse_json
+from tinygrad_llm.files import parse_json, read_text
+from tinygrad_llm.text.streams import well_formed
 
 TEXT_NAMES = ("text", "sms", "message", "sentence", "review", "content", "question", "body")
 LABEL_NAMES = ("label", "class", "category", "sentiment", "target", "answer")
@@ -64,7 +65,8 @@ def read_labelled(
         raise InputError(f"{path} is not a .tsv, .csv or .jsonl file, which are read here")
     found = Labelled([], [])
     columns = None
-    for line, row in readers[path.suffix.lower()](path, _read(path)):
+    text = read_text(path, max_bytes=MAX_BYTES)
+    for line, row in readers[path.suffix.lower()](path, text):
         if columns is None:
             columns = _columns(path, row, text_column, label_column)
         for name, values in zip(columns, found, strict=True):
@@ -79,22 +81,6 @@ def read_labelled(
     return found
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} has more than {MAX_BYTES:,} bytes; give a part of it")
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {line} is not UTF-8 (byte {error.start:,} of the file); save it as UTF-8"
-        ) from None
-
-
 def _tsv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     numbered = ((i, line.split("\t")) for i, line in enumerate(lines, 1) if line)
@@ -102,18 +88,21 @@ def _tsv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
-        line = 1
+        line, limit = 1, csv.field_size_limit(MAX_FIELD)
         try:
             for fields in reader:
                 if fields:
                     yield line, fields
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise InputError(f"{path}, line {line} is not CSV: {error}") from None
+            raise InputError(
+                f"{path}, line {line} is not CSV: {error}; mend it there, or remove the line"
+            ) from None
+        finally:
+            csv.field_size_limit(limit)
 
     return _table(path, numbered())
 
@@ -122,6 +111,10 @@ def _table(
     path: Path, numbered: Iterator[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     _, names = next(numbered, (1, []))
+    if twice := next((name for name, n in Counter(names).items() if name and n > 1), None):
+        raise InputError(
+            f"{path} has two columns {twice!r:.60}; give each a name of its own in the first line"
+        )
     for line, fields in numbered:
         if len(fields) != len(names):
             raise InputError(
@@ -134,9 +127,15 @@ def _table(
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            row = parse_json(line.encode(), f"{path}, line {number}")
+            try:
+                row = parse_json(line.encode(), f"{path}, line {number}")
+            except InputError as error:
+                raise InputError(f"{error}; mend the line or remove it") from None
             if not isinstance(row, dict):
-                raise InputError(f"{path}, line {number} is no JSON object but {line:.40}")
+                raise InputError(
+                    f"{path}, line {number} is no JSON object but {line:.40}; write each example "
+                    'in a line of its own, such as {"text": "...", "label": "..."}'
+                )
             yield number, row
 
 
@@ -146,12 +145,17 @@ def _columns(path: Path, row: Mapping[str, Any], *wanted: str | None) -> list[st
     for flag, name, known in zip(("text", "label"), wanted, (TEXT_NAMES, LABEL_NAMES), strict=True):
         fitting = [key for key in row if key == name or name is None and key.lower() in known]
         if len(fitting) != 1:
-            missing = f"no column {name!r}" if name else f"{len(fitting)} columns that may be the "
+            several = f"{len(fitting)} columns that may be the {flag}"
             raise InputError(
-                f"{path} has {missing}{'' if name else flag}; it has {', '.join(row):.120}: "
-                f"name one with --{flag}-column"
+                f"{path} has {f'no column {name!r}' if name else several}; it has "
+                f"{', '.join(row):.120}: name one with --{flag}-column"
             )
         found += fitting
+    if found[0] == found[1]:
+        raise InputError(
+            f"{path}: {found[0]!r:.60} would be the text and the label; it has "
+            f"{', '.join(row):.120}: name two with --text-column and --label-column"
+        )
     return found
 
 
@@ -161,7 +165,7 @@ def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
     value = row[name]
     if isinstance(value, (dict, list)) or value is None:
         raise InputError(f"{path}, line {line}: {name!r} is {value!r:.40}, not a text")
-    text = str(value).strip()
+    text = well_formed(str(value)).strip()
     if not text:
         raise InputError(f"{path}, line {line}: {name!r} is empty; fill it in or remove the line")
     return text
@@ -169,10 +173,11 @@ def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
 
 def balanced(examples: Labelled, rng: np.random.Generator) -> Labelled:
     """As many examples of each label as the rarest has, drawn by the generator, in file order."""
-    labels = np.array(examples.labels)
-    counts = Counter(examples.labels)
-    least = min(counts.values())
-    chosen = [rng.permutation(np.flatnonzero(labels == name))[:least] for name in sorted(counts)]
+    places: dict[str, list[int]] = {}  # an array of texts would be as wide as the longest
+    for i, label in enumerate(examples.labels):
+        places.setdefault(label, []).append(i)
+    least = min(map(len, places.values()))
+    chosen = [rng.permutation(places[name])[:least] for name in sorted(places)]
     return examples.chosen(np.sort(np.concatenate(chosen)).tolist())
 
 

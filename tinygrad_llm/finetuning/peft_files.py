@@ -17,6 +17,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_json_object, write_atomic
 from tinygrad_llm.finetuning.lora import Adapter, LoRALinear, add_lora, lora_layers, remove_lora
 from tinygrad_llm.formats.folder import family_of
+from tinygrad_llm.formats.weights import as_float32
 from tinygrad_llm.nn import Module
 from tinygrad_llm.tensor import Tensor
 from tinygrad_llm.tensor_files import load_tensors, save_tensors
@@ -37,6 +38,7 @@ WITHOUT_EFFECT = (  # keys that say nothing about what is computed, or repeat wh
     "revision",
     "task_type",
 )
+MOST = 10**9  # of the rank and its like
 INITIAL = (None, True, False, "gaussian")  # ways to start that leave the base's weights alone
 
 
@@ -108,6 +110,11 @@ def load_adapter(
     folder = Path(folder)
     settings = _read_config(folder / CONFIG)
     tensors, _ = load_tensors(folder / WEIGHTS)
+    largest = max((size for array in tensors.values() for size in array.shape), default=0)
+    if settings["rank"] > largest:  # before memory is taken for it
+        raise InputError(
+            f"{folder / CONFIG}: r is {settings['rank']}, but no tensor of {WEIGHTS} is so large"
+        )
     parameters = add_lora(model, **settings, rng=rng or np.random.default_rng(0))
     try:
         _fill(model, tensors)
@@ -134,7 +141,7 @@ def _fill(model: Module, tensors: Mapping[str, np.ndarray]) -> None:
             raise InputError(
                 f"{found[short]} is {array.dtype} {array.shape}, but here float {place.shape}"
             )
-        place.copy_(array.astype(np.float32))
+        place.copy_(as_float32(array, found[short]))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -162,8 +169,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _numbers(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     kinds = {"r": (int,), "lora_alpha": (int, float), "lora_dropout": (int, float)}
     for key, kind in kinds.items():
-        if type(document.get(key)) not in kind:
-            raise InputError(f"{path}: {key} is {document.get(key)!r:.40}; a number is needed")
+        value = document.get(key)
+        if type(value) not in kind or not abs(value) <= MOST:
+            raise InputError(f"{path}: {key} is {value!r:.40}; a number up to {MOST:,} is needed")
     return {
         "rank": document["r"],
         "alpha": float(document["lora_alpha"]),

@@ -8,17 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_llm import functional as F
-from tinygrad_llm.finetuning.instructions import Encoded, pad
+from tinygrad_llm.errors import InputError
+from tinygrad_llm.finetuning.instructions import Encoded, Record, pad, read_records
 from tinygrad_llm.nn import Module
 from tinygrad_llm.tensor import Tensor, no_grad
 from tinygrad_llm.training.objectives import IGNORE, Loss
 
 FIELDS = ("instruction", "input", "chosen", "rejected")
+
+
+def read_preferences(path: str | Path) -> list[Record]:
+    """The examples of a file, as `read_records` reads it. InputError also for one whose two answers
+    are the same: the gradient of such a pair is rounding, which AdamW makes a step of.
+    """
+    records = read_records(path, FIELDS)
+    for number, record in enumerate(records, 1):
+        if record["chosen"] == record["rejected"]:
+            raise InputError(
+                f"{path}, example {number}: chosen and rejected are both {record['chosen']!r:.60}; "
+                "change one of them or remove the example"
+            )
+    return records
 
 
 class Pair(NamedTuple):

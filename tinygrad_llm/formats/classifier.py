@@ -20,7 +20,7 @@ from tinygrad_llm.files import read_json_object, write_atomic
 from tinygrad_llm.formats.family import Family, check_implemented
 from tinygrad_llm.formats.folder import CONFIG, family_of, read_config, refuse_pickle
 from tinygrad_llm.formats.sharded import open_weights, save_weights
-from tinygrad_llm.formats.weights import Weights, load_weights, to_tensors
+from tinygrad_llm.formats.weights import Weights, as_float32, load_weights, to_tensors
 from tinygrad_llm.models.classifier import Classifier
 
 ARCHITECTURES = {
@@ -123,16 +123,15 @@ def _with_head(
     pooling = document.get("pooling", "cls" if head == HEADS["bert"] else "last")
     if pooling == "cls" and trunk.pooler is None:
         raise InputError("the tensor 'pooler.dense.weight' is missing")
-    model = Classifier(trunk, _labels(document, shape[0]), pooling=pooling, rng=rng)
+    labels = _labels(document, shape[0])
+    model = Classifier(trunk, labels, pooling=pooling, rng=rng)
     for name, parameter in model.score.named_parameters():
-        if f"{head}.{name}" not in weights.entries:
-            raise InputError(f"the tensor '{head}.{name}' is missing")
-        array = weights.read(f"{head}.{name}")
-        if array.shape != parameter.shape or array.dtype.kind != "f":
-            raise InputError(
-                f"{head}.{name} is {array.dtype} of shape {array.shape}, but {parameter.shape} "
-                "floating-point numbers are needed"
-            )
+        name = f"{head}.{name}"
+        if name not in weights.entries:
+            raise InputError(f"the tensor {name!r} is missing")
+        array = as_float32(weights.read(name), name)
+        if array.shape != parameter.shape:
+            raise InputError(f"{name} has the shape {array.shape}, but {parameter.shape} is needed")
         parameter.copy_(array)
     return model.eval()
 

@@ -94,7 +94,7 @@ def _fill(model: Module, weights: Weights, found: Mapping[str, Slot]) -> None:
     for name, slot in found.items():
         array, parameter = weights.read(name), parameters.get(slot.parameter)
         if not is_blocks(array):
-            array = _as_float32(array, name)
+            array = as_float32(array, name)
             array = array.T if slot.transposed else array
         if not slot.in_model:
             tied_to = None if parameter is None else parameter.data
@@ -130,7 +130,8 @@ def _check_spare(array: np.ndarray, name: str, slot: Slot, tied_to: np.ndarray |
         )
 
 
-def _as_float32(array: np.ndarray, name: str) -> np.ndarray:
+def as_float32(array: np.ndarray, name: str) -> np.ndarray:
+    """The array of this name in float32; InputError where it holds no floats, or larger ones."""
     if array.dtype.kind != "f":
         raise InputError(f"{name} is {array.dtype}, but weights are floating-point numbers")
     try:

@@ -76,9 +76,7 @@ class Adapting(Run):
         else:
             model = load_model(self.folder)
         end = self.base.tokenizer.special_tokens[self.template.end]
-        config = GenerationConfig(
-            temperature=0.0, max_new_tokens=answer_tokens, eos_token_id=end
-        )
+        config = GenerationConfig(temperature=0.0, max_new_tokens=answer_tokens, eos_token_id=end)
         save_generation_config(self.folder, config)
         return model.eval()
 
@@ -99,5 +97,8 @@ def short_enough(
     if left := len(examples) - len(kept):
         reporter.note(f"{left:,} examples of more than {limit} tokens are left out (max_length)")
     if not kept:
-        raise InputError(f"no example has at most {limit} tokens; raise max_length")
+        raise InputError(
+            f"no example has at most {limit} tokens in one of the parts; shorten some, or raise "
+            "max_length if the base reads more"
+        )
     return kept

@@ -41,7 +41,8 @@ def answer(
     with reporter.progress("answering", len(prompts), "answers") as done:
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            for i, ids in zip(batch, generate_all(model, [prompts[i] for i in batch], config)):
+            found = generate_all(model, [prompts[i] for i in batch], config)
+            for i, ids in zip(batch, found, strict=True):
                 texts[i] = tokenizer.decode(ids[:-1] if ids[-1] == end else ids)
             done(len(batch))
     return texts

@@ -20,11 +20,12 @@ from tinygrad_llm.errors import InputError, suggest
 from tinygrad_llm.files import write_atomic
 from tinygrad_llm.finetuning import classifier as teaching
 from tinygrad_llm.finetuning import labelled
-from tinygrad_llm.finetuning.bag_of_words import BagOfWords
+from tinygrad_llm.finetuning.bag_of_words import STEPS, BagOfWords
 from tinygrad_llm.finetuning.confusion import Confusion
-from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded
+from tinygrad_llm.finetuning.lora import LoRAConfig, add_lora, folded, lora_layers
 from tinygrad_llm.formats.classifier import load_classifier, save_classifier
 from tinygrad_llm.models.classifier import Classifier
+from tinygrad_llm.nn.quantized import named_blocks
 from tinygrad_llm.recipes.forecast import physical_memory
 from tinygrad_llm.recipes.plots import draw_confusion
 from tinygrad_llm.recipes.reporter import Reporter
@@ -130,7 +131,7 @@ def finetune_classify(
             return Result(run, outcome.signal, outcome.train_seconds)
         best, _ = load_classifier(folder)
         score = teaching.evaluate(best.freeze(run.model.frozen), *run.test)
-        result = Result(run, None, outcome.train_seconds, score, *_baselines(parts))
+        result = Result(run, None, outcome.train_seconds, score, *_baselines(parts, reporter))
         _write(result, reporter)
         return result
 
@@ -181,10 +182,10 @@ def build(
         batches,
         rng,
         *course(tuning, batches),
-        (rows[1], numbers[1]),
-        (rows[2], numbers[2]),
-        most,
-        min(base.tokenizer.special_tokens.values(), default=None),
+        validation=(rows[1], numbers[1]),
+        test=(rows[2], numbers[2]),
+        max_tokens=most,
+        pad_id=min(base.tokenizer.special_tokens.values(), default=None),
     )
 
 
@@ -193,12 +194,24 @@ def _classifier(
 ) -> Classifier:
     """The base, or a fresh model like it, with its adapters if there are to be any, and a head."""
     trunk, config = base.model, settings.classify
+    if any(named_blocks(trunk)):
+        raise InputError(
+            f"the weights in {settings.tuning.base} are quantized, and a classifier is made of "
+            "floats; give the model that they came from, or import it without --keep-bits"
+        )
     if config.from_scratch:
         trunk = type(trunk)(trunk.config, rng=rng)
     if settings.lora.rank:
         add_lora(trunk, **vars(settings.lora), rng=rng)
     model = Classifier(trunk, names, pooling=config.pooling, rng=rng)
-    return model.freeze(len(model.blocks) if config.freeze == "all" else config.freeze)
+    model.freeze(len(model.blocks) if config.freeze == "all" else config.freeze)
+    adapters = [adapter for _, layer in lora_layers(model) for adapter in layer.adapters]
+    if adapters and not any(adapter.lora_A.requires_grad for adapter in adapters):
+        raise InputError(
+            f"freeze {config.freeze} leaves no adapter to train; freeze fewer blocks, or leave out "
+            "--lora"
+        )
+    return model
 
 
 def _rows(
@@ -210,7 +223,7 @@ def _rows(
         reporter.note(f"{cut:,} texts reach max_length: their first {most} tokens count")
     if not model.frozen:
         return rows
-    _check_room(sum(len(row) for part in rows for row in part) * model.score.weight.shape[1])
+    _check_room(model, rows)
     model.eval()
     total = sum(map(len, rows))
     middle = sorted((row for part in rows for row in part), key=len)[total // 2 :][:8]
@@ -220,9 +233,11 @@ def _rows(
         return [teaching.keep(model, part, done) for part in rows]
 
 
-def _check_room(floats: int) -> None:
+def _check_room(model: Classifier, rows: list[list[np.ndarray]]) -> None:
     """InputError where what is kept of the frozen part would fill half of the memory."""
-    needed, there = 4 * floats, physical_memory()
+    all_frozen = model.frozen == len(model.blocks)  # then one vector is kept of each text
+    vectors = sum(1 if all_frozen else len(row) for part in rows for row in part)
+    needed, there = 4 * vectors * model.score.weight.shape[1], physical_memory()
     if 0 < there < 2 * needed:
         raise InputError(
             f"what the frozen blocks make of these texts takes {needed // 10**6:,} MB, and this "
@@ -230,9 +245,10 @@ def _check_room(floats: int) -> None:
         )
 
 
-def _baselines(parts: labelled.Split) -> tuple[float, float]:
+def _baselines(parts: labelled.Split, reporter: Reporter) -> tuple[float, float]:
     training, test = parts.numbers(parts.training), parts.numbers(parts.test)
-    words = BagOfWords(parts.training.texts, training, len(parts.names))
+    with reporter.progress("bag of words", STEPS, "steps") as done:
+        words = BagOfWords(parts.training.texts, training, len(parts.names), done)
     found = words.predict(parts.test.texts).argmax(1)
     return float(np.mean(found == test)), labelled.majority(training, test)
 

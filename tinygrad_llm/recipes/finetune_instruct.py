@@ -52,6 +52,10 @@ class InstructConfig:
     template: str | None = None  # alpaca or chatml; none: chatml where the tokenizer knows it
     answer_tokens: int = 128  # the most that an answer to a test instruction has
 
+    def __post_init__(self) -> None:
+        if self.answer_tokens < 1:
+            raise InputError(f"answer_tokens is {self.answer_tokens}; it must be at least 1")
+
 
 @dataclass(frozen=True)
 class InstructSettings(Groups):
@@ -120,9 +124,7 @@ def finetune_instruct(
         most = settings.instruct.answer_tokens
         run.model = run.finish(most)
         after = _answers(run, parts.test, most, reporter)
-        scores = write_answers(
-            folder / ANSWERS, parts.test, {"before": before, "after": after}
-        )
+        scores = write_answers(folder / ANSWERS, parts.test, {"before": before, "after": after})
         end = run.progress.best[0] if run.progress.best else start
         return Result(run, None, outcome.train_seconds, start, end, *scores.values())
 
@@ -155,9 +157,9 @@ def build(
         batches,
         rng,
         *course(tuning, batches),
-        base,
-        template,
-        sorted(validation, key=lambda example: len(example.ids)),
+        base=base,
+        template=template,
+        validation=sorted(validation, key=lambda example: len(example.ids)),
     )
 
 
@@ -165,9 +167,7 @@ def _encoded(examples: list[Encoded], most: int, reporter: Reporter) -> list[Enc
     return short_enough(examples, [len(example.ids) for example in examples], most, reporter)
 
 
-def _answers(
-    run: Instructing, records: list[Record], most: int, reporter: Reporter
-) -> list[str]:
+def _answers(run: Instructing, records: list[Record], most: int, reporter: Reporter) -> list[str]:
     return answer(
         run.model,
         run.base.tokenizer,

@@ -8,7 +8,7 @@ checkpoint, reference.safetensors (what the base thinks of every answer) and at 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,19 +20,19 @@ from tinygrad_llm.files import write_atomic
 from tinygrad_llm.finetuning.epochs import Epochs
 from tinygrad_llm.finetuning.instructions import (
     Record,
+    Split,
     Template,
     choose_template,
     encode_example,
-    read_records,
     split,
 )
 from tinygrad_llm.finetuning.lora import LoRAConfig
 from tinygrad_llm.finetuning.preferences import (
-    FIELDS,
     Pair,
     PreferenceScore,
     pad_pairs,
     preference_loss,
+    read_preferences,
     reference_of,
     score_preferences,
 )
@@ -47,7 +47,7 @@ from tinygrad_llm.training.loop import Batch
 from tinygrad_llm.training.optimizer import AdamW, AdamWConfig
 
 REFERENCE, RESULT = "reference.safetensors", "result.json"
-PARTS = ("training", "test", "validation")
+PARTS = Split._fields
 ANSWER_TOKENS = 128  # what generation_config.json says of the model that comes out
 
 
@@ -146,8 +146,8 @@ def finetune_prefer(
     """
     reporter, folder = reporter or Reporter(), Path(folder)
     with open_folder(settings, folder, resume):
-        records = split(read_records(settings.tuning.data, FIELDS))
-        run = build(settings, records, folder, reporter)
+        parts = split(read_preferences(settings.tuning.data))
+        run = build(settings, parts, folder, reporter)
         outcome = tune(run, reporter)
         if outcome.signal is not None:
             return Result(run, outcome.signal, outcome.train_seconds)
@@ -163,9 +163,7 @@ def finetune_prefer(
         return Result(run, None, outcome.train_seconds, test)
 
 
-def build(
-    settings: PreferSettings, records: tuple[list[Record], ...], folder: Path, reporter: Reporter
-) -> Preferring:
+def build(settings: PreferSettings, parts: Split, folder: Path, reporter: Reporter) -> Preferring:
     """Base, adapters, pairs, reference, optimizer and batches at step 0."""
     tuning, beta = settings.tuning, settings.prefer.beta
     rng = np.random.default_rng([tuning.seed, 1])
@@ -173,7 +171,7 @@ def build(
     template = choose_template(base.tokenizer, settings.prefer.template)
     base.save_tokenizer(folder)
     most = min(tuning.max_length, base.model.config.n_positions)
-    both = [[_pair(base.tokenizer, template, record) for record in part] for part in records]
+    both = [[_pair(base.tokenizer, template, record) for record in part] for part in parts]
     pairs = [_sorted(part, most, reporter) for part in both]
     training, test, validation = _with_reference(base, pairs, tuning.batch_size, folder, reporter)
     batches = Epochs(
@@ -190,11 +188,11 @@ def build(
         batches,
         rng,
         *course(tuning, batches),
-        base,
-        template,
-        beta,
-        validation,
-        test,
+        base=base,
+        template=template,
+        beta=beta,
+        validation=validation,
+        test=test,
     )
 
 
@@ -230,7 +228,9 @@ def _with_reference(
     return [Part(part, stored[name]) for name, part in zip(PARTS, pairs)]
 
 
-def _told(pairs: list[Pair], size: int, done) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _told(
+    pairs: list[Pair], size: int, done: Callable[[int], object]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pairs in batches; `done` hears of each when the next one is asked for."""
     for start in range(0, len(pairs), size):
         batch = pairs[start : start + size]

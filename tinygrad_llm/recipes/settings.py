@@ -105,11 +105,18 @@ class Groups:
         """The flat keys as TOML, which --config reads back; a key whose value is none is left
         out.
         """
-        return "".join(
-            f"{key} = {json.dumps(value)}\n"
-            for key, value in self.flat().items()
-            if value is not None
-        )
+        values = {key: value for key, value in self.flat().items() if value is not None}
+        return "".join(f"{key} = {_toml(key, value)}\n" for key, value in values.items())
+
+
+def _toml(key: str, value: Any) -> str:
+    """TOML writes values as JSON does, but its texts know neither halves of characters nor DEL."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{key} = {value!r:.80} is not UTF-8; rename the file") from None
+    return text
 
 
 @dataclass(frozen=True)

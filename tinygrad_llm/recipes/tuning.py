@@ -97,7 +97,15 @@ class Course(NamedTuple):
 
 
 def course(config: TuningConfig, batches: Epochs) -> Course:
-    """The steps of config.epochs passes over the batches; it is saved where it is scored."""
+    """The steps of config.epochs passes over the batches; it is saved where it is scored.
+
+    InputError where an update would take more batches than an epoch has.
+    """
+    if config.accumulation > len(batches):
+        raise InputError(
+            f"accumulation {config.accumulation} is more than an epoch has batches, "
+            f"{len(batches)} of {config.batch_size}; lower it or batch_size"
+        )
     an_epoch = -(-len(batches) // config.accumulation)
     steps = config.epochs * an_epoch
     every = max(1, an_epoch // config.evaluations)
