@@ -34,6 +34,7 @@ from tinygrad_llm.inference.generation_config import (
     load_generation_config,
     save_generation_config,
 )
+from tinygrad_llm.models import GPT, BertConfig, BertForMaskedLM, GPTConfig
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn.quantized import quantize
 
