@@ -1,9 +1,8 @@
-"""Sentiment (PROOFS row 17): a GPT reads reviews without labels, then a few with labels; tested on
+"""Sentiment (PROOFS row 17): a GPT reads reviews without labels, then a thousand with labels; tested on
 reviews in which no thing stands with a word that any review before said of it.
 
-What counts is the main clause: "the plot was great although the music was not dull" is good, and a
-bag of words, which knows no order, falls short. A third of the words of praise and blame has no
-label at all: which side they are on, only the reviews without labels hint, by "and" and "but".
+What counts is the main clause: "the plot was great although the music was dull" is good, and a bag
+of words, which knows no order, falls short.
 Run: python examples/17a_sentiment.py [seeds]      (half a minute a seed)
 """
 
@@ -59,22 +58,22 @@ def classifier(unlabelled, texts, labels, pretraining, steps, rng):
     return lambda texts: teaching.predict(model, encode(texts))
 
 
-def main(seeds=(1,), pretraining=250, steps=600, plain=2000, labelled=400, tested=1000, mark=0.95):
+def main(seeds=(1,), pretraining=250, steps=600, plain=2000, labelled=1000, tested=1000, mark=0.95):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
         pairs = rng.permutation([(thing, word) for thing in THINGS for word in GOOD + BAD]).tolist()
         apart, together = pairs[: len(pairs) // 5], pairs[len(pairs) // 5 :]
-        named = {*rng.permutation(GOOD)[:8], *rng.permutation(BAD)[:8]}  # words that get labels
         unlabelled, _ = reviews(together, plain, rng)
-        some = reviews([p for p in together if p[1] in named], labelled, rng)
-        tests = [reviews([p for p in apart if (p[1] in named) == k], tested, rng) for k in (1, 0)]
+        some, (texts, labels) = (
+            reviews(part, size, rng) for part, size in ((together, labelled), (apart, tested))
+        )
         ways = [classifier(unlabelled, *some, n, steps, rng) for n in (pretraining, 0)]
         ways.append(BagOfWords(*some, 2).predict)
         for name, way in zip(("pretrained", "without pretraining", "bag of words"), ways):
-            new, silent = (np.mean(way(t).argmax(1) == labels) for t, labels in tests)
-            print(f"seed {seed}, {name}: {new:.1%}, words without labels {silent:.1%}")
-            good = good and (new >= mark or name != "pretrained")
+            right = np.mean(way(texts).argmax(1) == labels)
+            print(f"seed {seed}, {name}: {right:.1%} of {tested} unseen reviews (mark {mark:.0%})")
+            good = good and (right >= mark or name != "pretrained")
     return good
 
 

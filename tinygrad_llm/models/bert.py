@@ -57,19 +57,20 @@ class BertConfig:
         return self.num_hidden_layers
 
 
-# Only a seventh of the tokens teach it anything. Short texts, of which many make a batch, and wide
-# first weights bring it sooner past knowing no more than how often each token comes.
+# Only a seventh of the tokens teach it anything, and for its first steps it knows no more than how
+# often each token comes. Short texts, of which many make a batch, few layers and somewhat wide first
+# weights bring it past that: with 0.02 it knew no more after 1,000 steps, with 0.1 after 2,500.
 PRESETS = {
     "bert": BertConfig(
         vocab_size=2048,
         hidden_size=128,
-        num_hidden_layers=4,
+        num_hidden_layers=3,
         num_attention_heads=4,
         intermediate_size=512,
         max_position_embeddings=32,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        initializer_range=0.1,
+        initializer_range=0.05,
     ),
 }
 

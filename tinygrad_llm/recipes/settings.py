@@ -161,7 +161,13 @@ def read_settings(path: str, base: S) -> S:
 
 TRAINING = {
     "default": {"batch_size": 16, "steps": 1000, "lr": 3e-3, "dropout": 0.1},
-    "bert": {"tokenizer": "characters", "batch_size": 128, "steps": 2000, "lr": 2e-3},
+    "bert": {
+        "tokenizer": "characters",
+        "batch_size": 64,
+        "steps": 3000,
+        "lr": 2e-3,
+        "beta2": 0.98,
+    },
     "char-cpu": {"tokenizer": "characters", "batch_size": 12, "steps": 2000},
     "baby": {"tokenizer": "characters", "batch_size": 8, "steps": 5000, "dropout": 0.2},
     "gpt2": {
