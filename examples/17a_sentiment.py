@@ -1,5 +1,5 @@
-"""Sentiment (PROOFS row 17): a GPT reads reviews without labels, then a thousand with labels; tested on
-reviews in which no thing stands with a word that any review before said of it.
+"""Sentiment (PROOFS row 17): a GPT reads reviews without labels, then a thousand with labels; it is
+tested on reviews in which no thing stands with a word that any review before said of it.
 
 What counts is the main clause: "the plot was great although the music was dull" is good, and a bag
 of words, which knows no order, falls short.

@@ -12,15 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from tinygrad_llm.finetuning.bag_of_words import BagOfWords
-from tinygrad_llm.finetuning.classifier import collate, encode_texts, evaluate, label_loss
-from tinygrad_llm.finetuning.epochs import Epochs
+from tinygrad_llm.finetuning.classifier import encode_texts, epochs, evaluate, label_loss
 from tinygrad_llm.finetuning.labelled import balanced, read_labelled, split
 from tinygrad_llm.finetuning.lora import add_lora, num_trained
 from tinygrad_llm.models.classifier import Classifier
 from tinygrad_llm.recipes.tuning import open_base
-from tinygrad_llm.training.loop import LoopConfig, train
-from tinygrad_llm.training.optimizer import AdamW
-from tinygrad_llm.training.schedules import ScheduleConfig
+from tinygrad_llm.training.loop import fit
 
 RATES = {"pretrained": 1e-4, "pretrained, LoRA": 2e-3, "random weights": 1e-4}
 
@@ -35,17 +32,11 @@ def classifier(base, name, labels, rng):
     return Classifier(trunk, labels, rng=rng)
 
 
-def learn(model, rows, numbers, lr, steps, rng):
-    """Teach it these rows, over and over."""
-    batches = Epochs(
-        [len(row) for row in rows],
-        lambda some: collate([rows[i] for i in some], numbers[some]),
-        batch_size=min(16, len(rows)),
-        rng=rng,
-    )
-    loss, optimizer = label_loss(np.ones(len(model.labels))), AdamW(model.parameters())
-    plan = {"loop": LoopConfig(steps=steps), "schedule": ScheduleConfig(lr=lr, warmup=steps // 10)}
-    list(tqdm(train(model, loss, optimizer, batches, rng=rng, **plan), total=steps, leave=False))
+def teach(model, rows, numbers, lr, steps, rng):
+    """So many steps on these rows, over and over."""
+    batches = epochs(rows, numbers, batch_size=min(16, len(rows)), rng=rng)
+    loss = label_loss(np.ones(len(model.labels)))
+    fit(model, loss, batches, steps=steps, lr=lr, rng=rng, progress=tqdm)
 
 
 def main(data, seeds=(1,), sizes=(16, 64, 256), steps=100, source="minilm"):
@@ -60,9 +51,8 @@ def main(data, seeds=(1,), sizes=(16, 64, 256), steps=100, source="minilm"):
             words = BagOfWords(parts.training.texts[:size], numbers[:size], len(parts.names))
             right = {"bag of words": (words.predict(parts.test.texts).argmax(1) == truth).mean()}
             for name, lr in RATES.items():
-                base = open_base(source, rng)
-                model = classifier(base, name, parts.names, rng)
-                learn(model, training[:size], numbers[:size], lr, steps, rng)
+                model = classifier(open_base(source, rng), name, parts.names, rng)
+                teach(model, training[:size], numbers[:size], lr, steps, rng)
                 right[name] = evaluate(model, test, truth).accuracy
                 share = num_trained(model) / model.num_parameters()
                 good = good and (share < 0.05) == ("LoRA" in name)

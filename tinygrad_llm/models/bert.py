@@ -57,9 +57,9 @@ class BertConfig:
         return self.num_hidden_layers
 
 
-# Only a seventh of the tokens teach it anything, and for its first steps it knows no more than how
-# often each token comes. Short texts, of which many make a batch, few layers and somewhat wide first
-# weights bring it past that: with 0.02 it knew no more after 1,000 steps, with 0.1 after 2,500.
+# Only a seventh of the tokens teach it anything, and at first it learns no more than how often each
+# token comes. Short texts, of which many make a batch, few layers and first weights of 0.05 bring it
+# past that: with 0.02 it had not come past it after 1,000 steps, with 0.1 and 4 layers after 2,500.
 PRESETS = {
     "bert": BertConfig(
         vocab_size=2048,

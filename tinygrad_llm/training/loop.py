@@ -87,11 +87,13 @@ def fit(
     rng: np.random.Generator,
     progress: Callable[..., Iterable[StepReport]] | None = None,
 ) -> None:
-    """`train` to the end, with a fresh AdamW and a schedule that rises to lr and falls to 0.
+    """`train` to the end, with a fresh AdamW and a rate that rises to lr in a tenth of the steps, at
+    most 100, and falls to 0.
 
     progress: shows how far it has come; it is called as tqdm is.
     """
-    plan = {"loop": StepsConfig(steps), "schedule": ScheduleConfig(lr=lr, min_lr=0.0)}
+    schedule = ScheduleConfig(lr=lr, min_lr=0.0, warmup=min(100, steps // 10))
+    plan = {"loop": StepsConfig(steps), "schedule": schedule}
     reports = train(model, objective, AdamW(model.parameters()), batches, **plan, rng=rng)
     for _ in progress(reports, total=steps, leave=False) if progress else reports:
         pass
