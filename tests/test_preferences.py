@@ -1,6 +1,5 @@
 """DPO: the formula beside PyTorch's, where it starts, and what it moves."""
 
-import json
 import math
 
 import numpy as np
@@ -17,9 +16,9 @@ from tinygrad_llm.finetuning.preferences import (
     log_probabilities,
     pad_pairs,
     preference_loss,
-    read_preferences,
     reference_of,
     score_preferences,
+    that_differ,
 )
 from tinygrad_llm.formats.folder import family_of, save_model
 from tinygrad_llm.formats.weights import to_tensors
@@ -30,15 +29,11 @@ from tinygrad_llm.training.optimizer import AdamW
 PAIRS = [Pair(a, b) for a, b in zip(examples(4, seed=1), examples(4, seed=2))]
 
 
-def test_two_answers_that_are_one_teach_nothing(tmp_path):
-    rows = [{"instruction": "a", "chosen": "b", "rejected": "c"} for _ in range(3)]
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(rows))
-    assert [row["rejected"] for row in read_preferences(path)] == ["c"] * 3
-    rows[1]["rejected"] = "b"
-    path.write_text(json.dumps(rows))
-    with pytest.raises(InputError, match="a.json, example 2: chosen and rejected are both 'b'; "):
-        read_preferences(path)
+def test_two_answers_that_are_one_teach_nothing():
+    rows = [{"chosen": "b", "rejected": other} for other in "cbd"]
+    assert [row["rejected"] for row in that_differ(rows)] == ["c", "d"]
+    with pytest.raises(InputError, match="in all 1 examples of a part chosen and rejected are"):
+        that_differ(rows[1:2])
 
 
 def test_log_probabilities_are_sums_over_the_answer():

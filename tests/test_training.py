@@ -122,7 +122,8 @@ def test_fit_is_train_to_the_end():
 
     stream = (batch(seed=i) for i in range(5))
     fit(fitted, next_token, stream, steps=5, lr=0.01, rng=rng, progress=progress)
-    plan = {"loop": StepsConfig(5), "schedule": ScheduleConfig(lr=0.01, min_lr=0.0), "rng": rng}
+    schedule = ScheduleConfig(lr=0.01, min_lr=0.0, warmup=0)  # a tenth of 5 steps
+    plan = {"loop": StepsConfig(5), "schedule": schedule, "rng": rng}
     stream = (batch(seed=i) for i in range(5))
     list(train(looped, next_token, AdamW(looped.parameters()), stream, **plan))
     for a, b in zip(fitted.parameters(), looped.parameters(), strict=True):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
-from tinygrad_llm.finetuning.instructions import Encoded, Record, pad, read_records
+from tinygrad_llm.finetuning.instructions import Encoded, Record, pad
 from tinygrad_llm.nn import Module
 from tinygrad_llm.tensor import Tensor, no_grad
 from tinygrad_llm.training.objectives import IGNORE, Loss
@@ -23,18 +22,17 @@ from tinygrad_llm.training.objectives import IGNORE, Loss
 FIELDS = ("instruction", "input", "chosen", "rejected")
 
 
-def read_preferences(path: str | Path) -> list[Record]:
-    """The examples of a file, as `read_records` reads it. InputError also for one whose two answers
-    are the same: the gradient of such a pair is rounding, which AdamW makes a step of.
+def that_differ(records: Sequence[Record]) -> list[Record]:
+    """Those whose two answers differ: the gradient of others is rounding, which AdamW makes a step
+    of. InputError where none do.
     """
-    records = read_records(path, FIELDS)
-    for number, record in enumerate(records, 1):
-        if record["chosen"] == record["rejected"]:
-            raise InputError(
-                f"{path}, example {number}: chosen and rejected are both {record['chosen']!r:.60}; "
-                "change one of them or remove the example"
-            )
-    return records
+    kept = [record for record in records if record["chosen"] != record["rejected"]]
+    if not kept:
+        raise InputError(
+            f"in all {len(records)} examples of a part chosen and rejected are the same answer; "
+            "give examples whose answers differ"
+        )
+    return kept
 
 
 class Pair(NamedTuple):

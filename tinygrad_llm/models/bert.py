@@ -58,8 +58,8 @@ class BertConfig:
 
 
 # Only a seventh of the tokens teach it anything, and at first it learns no more than how often each
-# token comes. Short texts, of which many make a batch, few layers and first weights of 0.05 bring it
-# past that: with 0.02 it had not come past it after 1,000 steps, with 0.1 and 4 layers after 2,500.
+# token comes. Short texts, of which many make a batch, few layers and first weights of 0.05 bring
+# it past that: with 0.02 it was not past it after 1,000 steps, with 0.1 and 4 layers after 2,500.
 PRESETS = {
     "bert": BertConfig(
         vocab_size=2048,

@@ -24,17 +24,19 @@ from tinygrad_llm.finetuning.instructions import (
     Template,
     choose_template,
     encode_example,
+    read_records,
     split,
 )
 from tinygrad_llm.finetuning.lora import LoRAConfig
 from tinygrad_llm.finetuning.preferences import (
+    FIELDS,
     Pair,
     PreferenceScore,
     pad_pairs,
     preference_loss,
-    read_preferences,
     reference_of,
     score_preferences,
+    that_differ,
 )
 from tinygrad_llm.recipes.adapting import Adapting, is_kept, open_decoder, short_enough
 from tinygrad_llm.recipes.reporter import Reporter
@@ -146,7 +148,10 @@ def finetune_prefer(
     """
     reporter, folder = reporter or Reporter(), Path(folder)
     with open_folder(settings, folder, resume):
-        parts = split(read_preferences(settings.tuning.data))
+        records = read_records(settings.tuning.data, FIELDS)
+        parts = Split(*map(that_differ, split(records)))
+        if alike := len(records) - sum(map(len, parts)):
+            reporter.note(f"{alike} examples whose two answers are the same are left out")
         run = build(settings, parts, folder, reporter)
         outcome = tune(run, reporter)
         if outcome.signal is not None:

@@ -87,8 +87,8 @@ def fit(
     rng: np.random.Generator,
     progress: Callable[..., Iterable[StepReport]] | None = None,
 ) -> None:
-    """`train` to the end, with a fresh AdamW and a rate that rises to lr in a tenth of the steps, at
-    most 100, and falls to 0.
+    """`train` to the end, with a fresh AdamW and a rate that rises to lr in a tenth of the steps,
+    at most 100, and falls to 0.
 
     progress: shows how far it has come; it is called as tqdm is.
     """
