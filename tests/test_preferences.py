@@ -176,7 +176,7 @@ def test_neither_padding_nor_order_nor_parts_matter():
         return inputs.reshape(shape), reference[list(some)], targets.reshape(shape)
 
     def of(*parts):
-        return loss_and_gradient(parts, preference_loss(0.1))
+        return loss_and_gradient(parts, objective=preference_loss(0.1))
 
     whole = of(part(0, 1, 2, 3))
     assert whole[2] == 4 and np.abs(whole[1]).max() > 0.01
