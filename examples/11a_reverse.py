@@ -1,12 +1,13 @@
 """The transformer of 2017 learns to write a text backwards: attention finds each place's partner.
 
-Run: python examples/11a_reverse.py [seed]      (100% of 1,000 held-out texts, within two minutes)
+Run: python examples/11a_reverse.py [seeds]      (100% of 1,000 held-out texts, within two minutes a seed)
 """
 
 import sys
 import time
 
 import numpy as np
+from tqdm import tqdm
 
 from tinygrad_llm import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.inference.translate import GREEDY, translate
@@ -35,8 +36,9 @@ def batches(held_out, rng, rows=128):
         )
 
 
-def main(seed=1, steps=2500, width=64, mark=1.0):
-    start, rng = time.perf_counter(), np.random.default_rng(int(seed))
+def share_right(seed, steps, width):
+    """How many of 1,000 held-out texts the model writes backwards without a fault."""
+    rng = np.random.default_rng(seed)
     lengths = rng.integers(4, LONGEST + 1, size=1000)
     held_out = {tuple(rng.integers(FIRST, SIZE, size=n).tolist()) for n in lengths}
     sizes = {
@@ -47,25 +49,26 @@ def main(seed=1, steps=2500, width=64, mark=1.0):
     config = EncoderDecoderConfig(vocab_size=SIZE, d_model=width, dropout=0.0, **sizes)
     model = EncoderDecoder(config, rng=rng)
     optimizer = AdamW(model.parameters(), AdamWConfig(weight_decay=0.0, beta2=0.98))
-    plan = ScheduleConfig(lr=2e-3, min_lr=0.0, warmup=steps // 10)
-    for report in train(
-        model,
-        next_target_token,
-        optimizer,
-        batches(held_out, rng),
-        loop=StepsConfig(steps=steps),
-        schedule=plan,
-        rng=rng,
-    ):
-        if report.step % max(steps // 10, 1) == 0:
-            print(f"step {report.step}: loss {report.loss:.4f}", flush=True)
+    schedule = ScheduleConfig(lr=2e-3, min_lr=0.0, warmup=steps // 10)
+    stream, plan = batches(held_out, rng), {"loop": StepsConfig(steps), "schedule": schedule}
+    reports = train(model, next_target_token, optimizer, stream, rng=rng, **plan)
+    list(tqdm(reports, total=steps, leave=False))
     texts = sorted(held_out)
     found = translate(model, [[*text, END] for text in texts], GREEDY)
-    right = sum(f.ids == [*text[::-1], END] for f, text in zip(found, texts)) / len(texts)
-    seconds = time.perf_counter() - start
-    print(f"{right:.1%} of {len(texts)} held-out texts in {seconds:.0f} s (at most {LIMIT})")
-    return right >= mark and seconds <= LIMIT
+    return sum(f.ids == [*text[::-1], END] for f, text in zip(found, texts)) / len(texts)
+
+
+def main(seeds=(1,), steps=2500, width=64, mark=1.0):
+    good = True
+    for seed in map(int, seeds):
+        start = time.perf_counter()
+        right = share_right(seed, steps, width)
+        seconds = time.perf_counter() - start
+        print(f"seed {seed}: {right:.1%} of 1,000 held-out texts (mark {mark:.0%})", end="")
+        print(f" in {seconds:.0f} s (at most {LIMIT})")
+        good = good and right >= mark and seconds <= LIMIT
+    return good
 
 
 if __name__ == "__main__":
-    raise SystemExit(not main(*sys.argv[1:]))
+    raise SystemExit(not main(sys.argv[1:] or (1, 2, 3)))
