@@ -1,6 +1,6 @@
 """The transformer of 2017 learns to write a text backwards: attention finds each place's partner.
 
-Run: python examples/11a_reverse.py [seeds]      (100% of 1,000 held-out texts, within two minutes a seed)
+Run: python examples/11a_reverse.py [seeds]    (all of 1,000 unseen texts in two minutes a seed)
 """
 
 import sys
