@@ -45,7 +45,7 @@ from tinygrad_llm.training.optimizer import AdamW
 rng = np.random.default_rng(0)
 model = open_decoder(sys.argv[1], LoRAConfig(), rng).model.train()
 optimizer = AdamW(model.parameters())
-batch = rng.integers(49152, size=(2, 8, 128))
+batch = rng.integers(49152, size=(2, 8, 82))
 for _ in range(2):
     train_step(model, next_token, optimizer, [tuple(batch)], lr=1e-3, clip=1.0, rng=rng)
 print(most_memory())
@@ -53,7 +53,9 @@ print(most_memory())
 
 
 def test_a_step_of_adapters_beside_weights_in_4_bits_fits_in_a_gigabyte(tmp_path):
-    """SmolLM2-135M, 8 texts of 128 tokens: the process, its opening and two steps."""
+    """SmolLM2-135M, 8 texts as long as the longest of the 1,100 instructions: the process, its
+    opening and two steps.
+    """
     if sys.platform != "linux":
         pytest.skip("the largest memory of a process is read from Linux's /proc")
     try:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy import float32
 
-from tinygrad_llm.blocks import shape_of
+from tinygrad_llm.blocks import is_blocks, shape_of
 from tinygrad_llm.checks import check_linear, check_matmul, check_residual
 from tinygrad_llm.kernels import again, epilogues
 from tinygrad_llm.kernels.buffers import empty
@@ -55,7 +55,7 @@ def linear(x, weight, bias, /):
     x (..., K), weight (N, K) of floats or blocks, bias (N,) or None, y (..., N).
     """
     y = linear_forward(x, weight, bias, epilogues.arguments(epilogues.PLAIN, bias))
-    saved_x = again.saved(x)
+    saved_x = saved_beside(x, weight)
     del x
 
     def backward(dy, needs, rooms=_NOWHERE):
@@ -69,7 +69,7 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
     check_residual(x, weight, residual)
     onto = epilogues.arguments(epilogues.RESIDUAL, bias, as_table(residual), dropout_p, seed)
     y = linear_forward(x, weight, bias, onto)
-    saved_x = again.saved(x)
+    saved_x = saved_beside(x, weight)
     del x
 
     def backward(dy, needs, rooms=(*_NOWHERE, None)):
@@ -80,6 +80,11 @@ def linear_residual(x, weight, bias, residual, /, *, dropout_p=0.0, seed=0):
 
 
 _NOWHERE = (None, None, None)
+
+
+def saved_beside(x, *weights):
+    """What gives x to the gradients of its weights; None where all are in blocks and have none."""
+    return None if all(map(is_blocks, weights)) else again.saved(x)
 
 
 def linear_forward(x, weight, bias, epilogue):

@@ -8,11 +8,11 @@ from numba import njit
 from numpy import float32
 
 from tinygrad_llm.checks import check_gate, check_linear, check_residual
-from tinygrad_llm.kernels import again, epilogues
+from tinygrad_llm.kernels import epilogues
 from tinygrad_llm.kernels.buffers import empty
 from tinygrad_llm.kernels.compiling import INNER
 from tinygrad_llm.kernels.feed_forward import more_into, row_blocks
-from tinygrad_llm.kernels.matmul import product_in, rows_of, sum_in
+from tinygrad_llm.kernels.matmul import product_in, rows_of, saved_beside, sum_in
 from tinygrad_llm.kernels.parallel import Worker, as_line, line, part, run, threads_for
 from tinygrad_llm.kernels.polynomials import sigmoid
 from tinygrad_llm.kernels.simd import COLUMNS, FLOAT_BYTES
@@ -34,7 +34,7 @@ def swiglu(x, w_gate, b_gate, w_up, b_up, w_down, b_down, residual, /):
     shape, (g, u) = x.shape, (empty((*x.shape[:-1], len(w_gate))) for _ in range(2))
     check_linear(g, w_down, b_down)
     check_residual(g, w_down, residual)
-    saved_x, g, u = again.saved(x), rows_of(g), rows_of(u)
+    saved_x, g, u = saved_beside(x, w_gate, w_up), rows_of(g), rows_of(u)
     y = _forward(x, (w_gate, b_gate), (w_up, b_up), (w_down, b_down), residual, g, u)
     del x, residual
 
