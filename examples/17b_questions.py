@@ -23,6 +23,7 @@ PEOPLE, THINGS = "mary john sandra daniel".split(), "ball book apple".split()
 PLACES = "kitchen garden office hallway bedroom bathroom".split()
 WORDS = [*PEOPLE, *THINGS, *PLACES, *"went to the took locate .".split()]
 ASK, LEAST, SENTENCES = WORDS.index("locate"), len(PEOPLE), 8
+SIZES = len(WORDS), 64, 128, 3, 4, 4, 80  # V, width, of its feed-forward, layers, heads, context
 
 
 def story(sentences, rng):
@@ -39,16 +40,15 @@ def story(sentences, rng):
     return text, place | {thing: place[who] for thing, who in holder.items()}
 
 
-def batches(questions, rng, size=64, grows=0):
+def batches(questions, rng, size=64, least=SENTENCES, grows=1):
     """Stories with so many questions each, of which the answers alone are targets.
 
-    grows: after so many batches stories may be a sentence longer. Who begins with whole ones learns
-    to name the last place, and no more in thousands of steps: Elman 1993, "starting small".
+    least: sentences of the first ones; after `grows` batches each they may be one longer. Who begins
+    with whole ones names the last place, and learns no more in 2,000 steps: Elman 1993.
     """
     for step in itertools.count():
-        longest = min(SENTENCES, LEAST + step // grows) if grows else SENTENCES
         rows = []
-        for n in rng.integers(LEAST if grows else SENTENCES, longest + 1, size):
+        for n in rng.integers(least, min(SENTENCES, least + step // grows) + 1, size):
             text, ends = story(n, rng)
             text += [f"locate {x} {ends[x]}" for x in rng.permutation(list(ends))[:questions]]
             rows.append(Encoded(np.array([WORDS.index(w) for w in " ".join(text).split()]), 1))
@@ -67,13 +67,12 @@ def scores(model, rng, size):
         yield [(found == targets[ends])[some].mean() for found in (best[ends], last)]
 
 
-def main(seeds=(1,), steps=2500, width=64, tested=2000, mark=0.8):
+def main(seeds=(1,), steps=2500, tested=2000, mark=0.8):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
-        sizes = len(WORDS), width, 2 * width, 3, 4, 4, 80  # up to the longest text
-        model = Llama(LlamaConfig(*sizes, initializer_range=0.1), rng=rng)
-        stream = batches(4, rng, grows=max(1, steps // 8))
+        model = Llama(LlamaConfig(*SIZES, initializer_range=0.1), rng=rng)
+        stream = batches(4, rng, least=LEAST, grows=max(1, steps // 8))
         fit(model, next_token, stream, steps=steps, lr=3e-3, rng=rng, progress=tqdm)
         for facts, (ours, last) in enumerate(scores(model, rng, tested), 1):
             print(f"seed {seed}, facts {facts}: {ours:.1%}, mark {mark:.0%}; last place {last:.1%}")

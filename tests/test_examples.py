@@ -240,7 +240,7 @@ def test_questions(capsys):
     inputs, targets = next(module.batches(2, rng, size=4))
     assert ((targets >= 0) == (np.roll(inputs, 1, 1) == module.ASK)).all()
     assert (targets >= 0).sum() == 8
-    tiny = {"steps": 2, "width": 16, "tested": 200}
+    tiny = {"steps": 2, "tested": 200}
     assert not module.main(**tiny)
     assert "facts 2" in capsys.readouterr().out
     assert module.main(mark=0.0, **tiny)
