@@ -43,7 +43,7 @@ def story(sentences, rng):
 def batches(questions, rng, size=64, least=SENTENCES, grows=1):
     """Stories with so many questions each, of which the answers alone are targets.
 
-    least: sentences of the first ones; after `grows` batches each they may be one longer. Who begins
+    least: sentences of the first ones; each `grows` batches they may be one longer. Who begins
     with whole ones names the last place, and learns no more in 2,000 steps: Elman 1993.
     """
     for step in itertools.count():
