@@ -1,7 +1,7 @@
 """Not all transformers are language models (PROOFS row 21): a small vision transformer reads
 scikit-learn's handwritten digits, 8 by 8 pixels each; the nearest neighbour stands beside it.
 
-Run: python examples/21_digits.py [seeds]      (half a minute a seed; needs scikit-learn)
+Run: python examples/21_digits.py [seeds]      (a minute a seed; needs scikit-learn)
 """
 
 import sys
@@ -28,13 +28,15 @@ def digits():
     return (found.images[:, None] / 8 - 1).astype(np.float32), found.target
 
 
-def batches(images, labels, rng):
+def batches(images, labels, rng, size=64):
     """Each image is moved by up to a pixel, so that no place alone decides."""
+    padded = np.pad(images[:, 0], ((0, 0), (1, 1), (1, 1)), constant_values=-1)
+    rows, columns = np.ogrid[:8, :8]
     while True:
-        some = rng.integers(len(images), size=64)
-        padded = np.pad(images[some], ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1)
-        down, right = rng.integers(3, size=2)
-        yield padded[:, :, down : down + 8, right : right + 8], labels[some]
+        some = rng.integers(len(images), size=size)
+        down, right = rng.integers(3, size=(2, size, 1, 1))
+        moved = padded[some[:, None, None], down + rows, right + columns]
+        yield moved[:, None], labels[some]
 
 
 def objective(model, images, labels):
@@ -47,7 +49,7 @@ def nearest(images, labels, asked):
     return labels[((b**2).sum(1)[:, None] - 2 * b @ a.T + (a**2).sum(1)).argmin(1)]
 
 
-def main(seeds=(1,), steps=1500, mark=0.95, load=digits):
+def main(seeds=(1,), steps=2500, mark=0.95, load=digits):
     good, (images, labels) = True, load()
     for seed in map(int, seeds):
         rng, seconds = np.random.default_rng(seed), 0.0
