@@ -23,7 +23,7 @@ PEOPLE, THINGS = "mary john sandra daniel".split(), "ball book apple".split()
 PLACES = "kitchen garden office hallway bedroom bathroom".split()
 WORDS = [*PEOPLE, *THINGS, *PLACES, *"went to the took locate .".split()]
 ASK, LEAST, SENTENCES = WORDS.index("locate"), len(PEOPLE), 8
-SIZES = len(WORDS), 64, 128, 3, 4, 4, 80  # V, width, of its feed-forward, layers, heads, context
+SIZES = len(WORDS), 64, 128, 4, 4, 4, 80  # V, width, of its feed-forward, layers, heads, context
 
 
 def story(sentences, rng):
@@ -67,12 +67,12 @@ def scores(model, rng, size):
         yield [(found == targets[ends])[some].mean() for found in (best[ends], last)]
 
 
-def main(seeds=(1,), steps=2500, tested=2000, mark=0.8):
+def main(seeds=(1,), steps=4000, tested=2000, mark=0.8):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
         model = Llama(LlamaConfig(*SIZES, initializer_range=0.1), rng=rng)
-        stream = batches(4, rng, least=LEAST, grows=max(1, steps // 8))
+        stream = batches(7, rng, least=LEAST, grows=max(1, steps // 8))
         fit(model, next_token, stream, steps=steps, lr=3e-3, rng=rng, progress=tqdm)
         for facts, (ours, last) in enumerate(scores(model, rng, tested), 1):
             print(f"seed {seed}, facts {facts}: {ours:.1%}, mark {mark:.0%}; last place {last:.1%}")
