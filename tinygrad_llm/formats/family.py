@@ -146,7 +146,7 @@ def check_implemented(document: Mapping[str, Any], implemented: Mapping[str, tup
         if value not in tuple(same):
             raise InputError(
                 f"{key} is {value!r:.40}, which is not implemented; "
-                f"implemented: {' and '.join(map(repr, known))}"
+                f"implemented: {' and '.join(f'{other!r:.40}' for other in known)}"
             )
 
 
