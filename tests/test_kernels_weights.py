@@ -2,6 +2,8 @@
 many, through every operation that takes a weight.
 """
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,35 @@ def test_the_loss_behind_a_last_layer_in_blocks():
     expected, theirs = op(x.astype(float), blocks, targets=targets)
     np.testing.assert_allclose(y, expected, rtol=1e-5)
     close(backward(np.float32(1), needs)[0], theirs(1.0, needs)[0])
+
+
+def test_an_input_is_kept_for_the_gradient_of_floats_alone():
+    floats = normal((32, 32), 1)
+    blocks = quantized(floats, "Q8_0")
+    for weight, kept in ((floats, True), (blocks, False)):
+        x, residual = normal((4, 32)), normal((4, 32), 2)
+        seen = weakref.ref(x)
+        backwards = [
+            kernel_of(ops.matmul.linear)(x, weight, None)[1],
+            kernel_of(ops.matmul.linear_residual)(x, weight, None, residual)[1],
+            kernel_of(ops.swiglu.swiglu)(x, weight, None, weight, None, weight, None, residual)[1],
+        ]
+        del x
+        assert len(backwards) == 3 and (seen() is not None) == kept
+
+
+@pytest.mark.parametrize("in_blocks", [(0,), (1,)])
+def test_one_of_two_gates_in_blocks(in_blocks):
+    """The other is of floats, so its gradient needs the input."""
+    pair = [normal((32, 32), seed) for seed in (1, 2)]
+    for i in in_blocks:
+        pair[i] = quantized(pair[i], "Q8_0")
+    arrays = normal((4, 32)), pair[0], None, pair[1], None, normal((32, 32), 3), None
+    arrays, dy = (*arrays, normal((4, 32), 4)), normal((4, 32), 5)
+    needs = tuple(a is not None and a.dtype == np.float32 for a in arrays)
+    _, ours = kernel_of(ops.swiglu.swiglu)(*arrays)
+    _, plain = ops.swiglu.swiglu(*arrays)
+    for a, b in zip(ours(dy, needs), plain(dy, needs), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            close(a, b)

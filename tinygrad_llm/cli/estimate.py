@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
+from tinygrad_llm.cli.options import add_command, add_set, add_threads, apply_threads
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -20,14 +20,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--preset", default="default", metavar="NAME", help="as for pretrain (default: default)"
     )
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any setting, such as n_layer=6",
-    )
+    add_set(parser, "n_layer=6")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a line")
     add_threads(parser)
     parser.set_defaults(run=run)

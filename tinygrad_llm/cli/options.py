@@ -56,6 +56,18 @@ def sampling_of(args: argparse.Namespace) -> dict[str, Any]:
     return chosen | ({"stop_strings": tuple(args.stop)} if args.stop else {})
 
 
+def add_set(parser: argparse.ArgumentParser, example: str) -> None:
+    """--set, whose values are args.assignments."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help=f"any setting, such as {example}; repeatable; a wrong key lists what there is",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from tinygrad_llm.cli.options import add_command, add_threads, apply_threads
+from tinygrad_llm.cli.options import add_command, add_set, add_threads, apply_threads
 from tinygrad_llm.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,14 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--steps", type=int, default=10, metavar="N", help="steps to time (default: 10)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any setting, such as n_layer=6",
-    )
+    add_set(parser, "n_layer=6")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_threads(parser)
     parser.set_defaults(run=run)

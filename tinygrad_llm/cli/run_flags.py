@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_llm.cli.options import add_threads
+from tinygrad_llm.cli.options import add_set, add_threads
 
 if TYPE_CHECKING:
     from tinygrad_llm.recipes.settings import S
@@ -24,14 +24,7 @@ def add_run(parser: argparse.ArgumentParser, *, seed: str, setting: str) -> None
     """--seed to --threads. seed: what it is the seed of; setting: an example for --set."""
     parser.add_argument("--seed", type=int, metavar="N", help=f"of {seed}")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help=f"any setting, such as {setting}; repeatable; a wrong key lists what there is",
-    )
+    add_set(parser, setting)
     parser.add_argument(
         "--config", metavar="FILE.toml", help="settings from a file, such as a run's settings.toml"
     )
