@@ -74,7 +74,7 @@ def served(tmp_path, monkeypatch, request):
     Hub.files = {path.name: path.read_bytes() for path in (tmp_path / "source").iterdir()}
     Hub.files["pytorch_model.bin"] = b"a pickle"
     Hub.files["model.py"] = b"raise SystemExit"
-    Hub.files["onnx/config.json"] = b"{}"
+    Hub.files["onnx/config.json"] = Hub.files["1_Pooling/config.json"] = b"{}"
     Hub.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -117,7 +117,8 @@ def test_a_model_in_several_files_is_kept_as_links_which_are_followed(served, tm
 
 def test_neither_variants_nor_what_could_run_is_asked_for(served, tmp_path):
     folder, _ = ours.download(NAME)
-    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found == {"config.json", "model.safetensors", "1_Pooling/config.json"}
     assert not any(path.endswith((".bin", ".py")) for path in Hub.asked)
 
 

@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from tinygrad_llm.files import write_atomic
-    from tinygrad_llm.inference.encode import text_vectors
+    from tinygrad_llm.inference.encode import longest_text, text_vectors
+    from tinygrad_llm.inference.sentence_config import load_sentence_config
+    from tinygrad_llm.recipes.import_ import find_weights
     from tinygrad_llm.recipes.models import open_encoder
 
     apply_threads(args)
@@ -46,12 +48,13 @@ def run(args: argparse.Namespace) -> None:
     if args.out and Path(args.out).suffix != ".npy":
         raise InputError(f"--out {args.out}: vectors are written as NumPy's .npy; name such a file")
     model, tokenizer = open_encoder(args.model)
+    config = load_sentence_config(find_weights(args.model))
     with tqdm(total=len(texts), desc="embedding", unit="text", delay=1, leave=False) as bar:
-        vectors, cut = text_vectors(model, tokenizer, texts, progress=bar.update)
+        vectors, cut = text_vectors(model, tokenizer, texts, config, progress=bar.update)
     for i in cut:
         print(
-            f"tinygrad-llm: text {i + 1} is longer than the model's context of "
-            f"{model.config.max_position_embeddings} tokens; only its beginning counts",
+            f"tinygrad-llm: text {i + 1} is longer than the {longest_text(model, config)} tokens "
+            "that the model reads; only its beginning counts",
             file=sys.stderr,
         )
     if args.out:

@@ -7,7 +7,7 @@ hostile folder costs no memory; tensors are then read one at a time. Pickle is n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,18 @@ def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) ->
 
 def copy_tokenizer(source: str | Path, folder: str | Path) -> None:
     """Copy the files of a tokenizer as they are, in whatever form they are there."""
-    for path in (Path(source) / name for name in TOKENIZER_FILES):
+    copy_files(source, folder, TOKENIZER_FILES)
+
+
+def copy_files(source: str | Path, folder: str | Path, names: Iterable[str]) -> None:
+    """Copy those of the small files that are there; InputError for one as large as weights."""
+    for name in names:
+        path, copy = Path(source) / name, Path(folder) / name
         if path.is_file():
             if (size := path.stat().st_size) > MAX_JSON_BYTES:
                 raise InputError(f"{path} has {size:,} bytes; is it the right file?")
-            write_atomic(Path(folder) / path.name, path.read_bytes())
+            copy.parent.mkdir(exist_ok=True)
+            write_atomic(copy, path.read_bytes())
 
 
 def family_of(model: Module) -> Family:

@@ -11,8 +11,12 @@ from typing import NamedTuple
 
 from tinygrad_llm.errors import InputError
 
-# No pickle, no code: nothing else is asked for. Files in folders of the repository are variants.
-_WANTED, _UNWANTED = ["*.json", "*.safetensors"], ["*/*"]
+# No pickle, no code: nothing else is asked for. Files in folders of the repository are variants,
+# but for the one that says how an encoder's states become a vector.
+_WANTED = (
+    {"allow_patterns": ["*.json", "*.safetensors"], "ignore_patterns": ["*/*"]},
+    {"allow_patterns": ["1_Pooling/config.json"]},
+)
 _NAME = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 
 
@@ -48,9 +52,8 @@ def download(source: str) -> Downloaded:
     repository, revision = _NAME.fullmatch(source).group("repository", "revision")
     try:
         commit = hub.HfApi().model_info(repository, revision=revision).sha
-        folder = hub.snapshot_download(
-            repository, revision=commit, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
-        )
+        for patterns in _WANTED:
+            folder = hub.snapshot_download(repository, revision=commit, **patterns)
     except Exception as error:  # a lost connection raises what the HTTP library beneath raises
         raise InputError(
             f"{source} is no folder or file here, and the hub does not give it: "

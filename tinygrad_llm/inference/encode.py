@@ -1,6 +1,7 @@
 """What an encoder says of texts: a vector for each, or the words that stood at hidden places.
 
-The vector is the mean of a text's states, of length 1: Reimers and Gurevych 2019, arXiv 1908.10084.
+The vector is the mean of a text's states, or the first of them, of length 1: Reimers and Gurevych
+2019, arXiv 1908.10084.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from tinygrad_llm import functional as F
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.inference.decoder import check_vocabulary, evaluating
+from tinygrad_llm.inference.sentence_config import SentenceConfig
 from tinygrad_llm.models.bert import Bert, BertForMaskedLM, mean_pooled
 from tinygrad_llm.text import Tokenizer, WordPieceTokenizer
 
@@ -36,15 +38,16 @@ def text_vectors(
     model: Bert,
     tokenizer: Tokenizer,
     texts: Sequence[str],
+    config: SentenceConfig = SentenceConfig(),
     *,
     progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[np.ndarray, list[int]]:
     """(vectors (N, D) of length 1, the numbers of the texts of which only the beginning counts).
 
-    A text longer than the model's context is cut. progress is told of texts that are done.
+    A text longer than `longest_text` is cut. progress is told of texts that are done.
     """
-    context = model.config.max_position_embeddings - len(wrap(tokenizer, []))
-    ids = [tokenizer.encode(text) for text in texts]
+    context = longest_text(model, config) - len(wrap(tokenizer, []))
+    ids = [tokenizer.encode(text.lower() if config.do_lower_case else text) for text in texts]
     for text, tokens in zip(texts, ids, strict=True):
         if not tokens:
             raise InputError(f"the text {text!r:.40} has no token, so it has no vector")
@@ -55,18 +58,25 @@ def text_vectors(
     vectors = np.empty((len(rows), model.config.hidden_size), np.float32)
     for start in range(0, len(order), BATCH):
         some = order[start : start + BATCH]
-        vectors[some] = _batch_vectors(model, [rows[i] for i in some])
+        vectors[some] = _batch_vectors(model, [rows[i] for i in some], config.pooling)
         progress(len(some))
     return vectors, cut
 
 
-def _batch_vectors(model: Bert, rows: list[list[int]]) -> np.ndarray:
+def longest_text(model: Bert, config: SentenceConfig) -> int:
+    """How many tokens of a text count, those that frame it among them."""
+    context = model.config.max_position_embeddings
+    return min(context, config.max_seq_length or context)
+
+
+def _batch_vectors(model: Bert, rows: list[list[int]], pooling: str) -> np.ndarray:
     lengths = np.array([len(row) for row in rows])
     mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
     ids = np.zeros(mask.shape, int)  # behind a text any id will do: the mask hides it
     ids[mask] = np.concatenate(rows)
     with evaluating(model):
-        vectors = mean_pooled(model.hidden(ids, attention_mask=mask), mask).data
+        states = model.hidden(ids, attention_mask=mask)
+        vectors = (mean_pooled(states, mask) if pooling == "mean" else states[:, 0]).data
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats import hub
-from tinygrad_llm.formats.folder import CONFIG, copy_tokenizer, load_model, save_model
+from tinygrad_llm.formats.folder import CONFIG, copy_files, copy_tokenizer, load_model, save_model
 from tinygrad_llm.formats.gguf import GGUFFile, open_gguf
 from tinygrad_llm.formats.gguf_llama import load_llama
 from tinygrad_llm.formats.gguf_tokenizer import eos_id, tokenizer_contents
@@ -22,6 +22,7 @@ from tinygrad_llm.inference.generation_config import (
     load_generation_config,
     save_generation_config,
 )
+from tinygrad_llm.inference.sentence_config import FILES as SENTENCE_FILES
 from tinygrad_llm.nn import Module
 from tinygrad_llm.text import BPETokenizer, load_tokenizer
 
@@ -104,6 +105,7 @@ def copy_beside(source: Path, folder: Path) -> list[str]:
     """Copy what a folder holds beside the model; notes of what is not read here."""
     notes = []
     copy_tokenizer(source, folder)
+    copy_files(source, folder, SENTENCE_FILES)
     try:
         load_tokenizer(folder)
     except InputError as error:
