@@ -44,7 +44,8 @@ def batches(questions, rng, size=64, least=SENTENCES, grows=1):
     """Stories with so many questions each, of which the answers alone are targets.
 
     least: sentences of the first ones; each `grows` batches they may be one longer. Who begins
-    with whole ones names the last place, and learns no more in 2,000 steps: Elman 1993.
+    with whole ones names the last place, and learns no more in 2,000 steps: Elman 1993. Who learns
+    at 3e-3 finds the places of all who took something, and not which of them took what.
     """
     for step in itertools.count():
         rows = []
@@ -67,13 +68,13 @@ def scores(model, rng, size):
         yield [(found == targets[ends])[some].mean() for found in (best[ends], last)]
 
 
-def main(seeds=(1,), steps=4000, tested=2000, mark=0.8):
+def main(seeds=(1,), steps=3000, tested=2000, mark=0.8):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
         model = Llama(LlamaConfig(*SIZES, initializer_range=0.1), rng=rng)
-        stream = batches(7, rng, least=LEAST, grows=max(1, steps // 8))
-        fit(model, next_token, stream, steps=steps, lr=3e-3, rng=rng, progress=tqdm)
+        stream = batches(7, rng, least=LEAST, grows=max(1, steps // 40))
+        fit(model, next_token, stream, steps=steps, lr=1e-3, rng=rng, progress=tqdm)
         for facts, (ours, last) in enumerate(scores(model, rng, tested), 1):
             print(f"seed {seed}, facts {facts}: {ours:.1%}, mark {mark:.0%}; last place {last:.1%}")
             good = good and ours >= mark

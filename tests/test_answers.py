@@ -33,6 +33,26 @@ def test_a_batch_answers_as_each_prompt_alone():
     assert len(set(together)) > 1 and together[:4] == together[4:8]
 
 
+def test_an_instruction_that_leaves_no_room_for_an_answer_is_noted():
+    class Notes(Reporter):
+        heard = []
+
+        def note(self, text):
+            self.heard.append(text)
+
+    for tokens in (6, 70):
+        answer(
+            GPT(CONFIG, rng=np.random.default_rng(0)).eval(),
+            ByteTokenizer(special_tokens=ENDS),
+            TEMPLATES["chatml"],
+            RECORDS[:4],
+            answer_tokens=tokens,
+            reporter=Notes(),
+        )
+    assert len(Notes.heard) == 1
+    assert Notes.heard[0].startswith("2 of 4 instructions have more than 26 tokens")
+
+
 def test_the_file(tmp_path):
     sets = {"before": ["n", "y"], "after": ["Y.", "é y"]}
     scores = write_answers(tmp_path / "answers.json", RECORDS[:2], sets)

@@ -32,11 +32,20 @@ def answer(
     answer_tokens: int,
     reporter: Reporter,
 ) -> list[str]:
-    """The model's best answer to each record's instruction, of at most so many tokens."""
+    """The model's best answer to each record's instruction, of at most so many tokens.
+
+    A prompt that leaves the answer no room in the model's context is noted: its beginning is lost.
+    """
     end = tokenizer.special_tokens[template.end]
     config = GenerationConfig(temperature=0.0, max_new_tokens=answer_tokens, eos_token_id=end)
     prompts = [encode_prompt(tokenizer, template, record) for record in records]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    room = model.config.n_positions - answer_tokens
+    if long := sum(len(prompt) > room for prompt in prompts):
+        reporter.note(
+            f"{long:,} of {len(prompts):,} instructions have more than {room:,} tokens, which is "
+            "what the context holds beside an answer; the model may not see their beginning"
+        )
     texts = [""] * len(prompts)
     with reporter.progress("answering", len(prompts), "answers") as done:
         for start in range(0, len(order), BATCH):
