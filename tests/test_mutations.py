@@ -19,6 +19,7 @@ from tests.gguf_files import ARRAY, STRING
 from tests.test_classifier_model import classifier
 from tests.test_gguf_tokenizer import METADATA
 from tests.test_lora import adapted, base
+from tests.test_sentence_config import write as write_sentence_files
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.finetuning.instructions import read_records
 from tinygrad_llm.finetuning.labelled import read_labelled
@@ -34,6 +35,7 @@ from tinygrad_llm.inference.generation_config import (
     load_generation_config,
     save_generation_config,
 )
+from tinygrad_llm.inference.sentence_config import MODULES, POOLING, load_sentence_config
 from tinygrad_llm.models import GPT, BertConfig, BertForMaskedLM, GPTConfig
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tinygrad_llm.nn.quantized import quantize
@@ -174,6 +176,13 @@ def test_classifier(name, mutate, tmp_path, count):
     save_classifier(tmp_path, classifier("bert"), max_tokens=9)
     path = tmp_path / name
     open_all(path, path.read_bytes(), mutate, lambda: load_classifier(tmp_path), count)
+
+
+@pytest.mark.parametrize("name,mutate", [(MODULES, mutate_bytes), (POOLING, mutate_json)])
+def test_sentence_config(name, mutate, tmp_path, count):
+    write_sentence_files(tmp_path, {"pooling_mode_mean_tokens": True}, max_seq_length=9)
+    path = tmp_path / name
+    open_all(path, path.read_bytes(), mutate, lambda: load_sentence_config(tmp_path), count)
 
 
 @pytest.mark.parametrize("name,mutate", [(CONFIG, mutate_json), (WEIGHTS, mutate_bytes)])
