@@ -51,7 +51,9 @@ def batches(questions, rng, size=64, least=SENTENCES, grows=1):
         rows = []
         for n in rng.integers(least, min(SENTENCES, least + step // grows) + 1, size):
             text, ends = story(n, rng)
-            text += [f"locate {x} {ends[x]}" for x in rng.permutation(list(ends))[:questions]]
+            asked = rng.permutation(list(ends))[:questions]
+            # Things first: where someone is, once it is said, would say where his things are.
+            text += [f"locate {x} {ends[x]}" for x in sorted(asked, key=PEOPLE.__contains__)]
             rows.append(Encoded(np.array([WORDS.index(w) for w in " ".join(text).split()]), 1))
         inputs, targets = pad(rows)
         yield inputs, np.where(np.roll(inputs, 1, 1) == ASK, targets, IGNORE)

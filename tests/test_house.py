@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tinygrad_llm"
 FLOORS = [
-    "ops kernels blocks checks errors files config tensor_files",
+    "ops kernels blocks checks errors files progress config tensor_files",
     "tape calls tensor functional twins text",
     "nn explain",
     "models",

@@ -16,6 +16,8 @@ from tinygrad_llm.formats.folder import load_model, save_model
 from tinygrad_llm.inference.generation_config import GenerationConfig, load_generation_config
 from tinygrad_llm.models import Bert, BertConfig
 from tinygrad_llm.recipes.import_ import NAMED, find_weights, import_model
+from tinygrad_llm.recipes.reporter import Reporter
+from tinygrad_llm.tensor_files import load_tensors
 from tinygrad_llm.text import BPETokenizer, load_tokenizer
 
 
@@ -50,6 +52,19 @@ def test_a_folder_becomes_one_of_ours(source, tmp_path):
     assert load_tokenizer(tmp_path / "own").fingerprint() == tokenizer().fingerprint()
     names = {path.name for path in (tmp_path / "own").iterdir()}
     assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_what_is_read_and_written_is_told(source, tmp_path):
+    class Told(Reporter):
+        heard = []
+
+        def advanced(self, stage, done, total):
+            self.heard.append((stage, done, total))
+
+    import_model(str(source), tmp_path / "own", reporter=Told())
+    tensors = len(load_tensors(tmp_path / "own" / "model.safetensors")[0])
+    stages = [(name, i, tensors) for name in ("reading", "writing") for i in range(1, tensors + 1)]
+    assert Told.heard == stages
 
 
 def test_settings_of_generation_come_along_where_they_are_implemented(source, tmp_path):

@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import parse_json, write_atomic
+from tinygrad_llm.progress import Progress
 
 MAX_HEADER = 100_000_000  # bytes, as in the specification
 MAX_DIMENSIONS = 32
@@ -44,11 +45,16 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
 
 
 def save_tensors(
-    path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+    path: str | Path,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> None:
     """Replace the file `path` in one step by one that holds these arrays, of any layout, and texts.
 
-    Raises OSError where the disk is full or the folder not writable; the old file then stays.
+    progress is told of arrays. Raises OSError where the disk is full or the folder not writable;
+    the old file then stays.
     """
     names = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)  # so all are aligned
     header: dict[str, Any] = {METADATA: _checked_texts(dict(metadata))} if metadata else {}
@@ -66,10 +72,12 @@ def save_tensors(
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
-            for name in names:
+            for done, name in enumerate(names, 1):
                 dtype = tensors[name].dtype.newbyteorder("<")
                 dense = np.asarray(tensors[name], dtype, order="C")
                 file.write(dense.reshape(-1).view(np.uint8))
+                if progress:
+                    progress("writing", done, len(names))
 
     write_atomic(path, write)
 

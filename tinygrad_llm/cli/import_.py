@@ -30,10 +30,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from tinygrad_llm.cli.terminal import TerminalReporter
     from tinygrad_llm.nn.quantized import num_weights
     from tinygrad_llm.recipes.import_ import import_model
 
-    model, notes = import_model(args.source, args.folder, keep_bits=args.keep_bits)
+    model, notes = import_model(
+        args.source, args.folder, keep_bits=args.keep_bits, reporter=TerminalReporter()
+    )
     kind, parameters = type(model).__name__, num_weights(model)
     print(f"{args.folder}: a {kind} of {parameters:,} parameters")
     for note in notes:

@@ -32,7 +32,7 @@ class TerminalReporter(Reporter):
         with tqdm(total=total, desc=what, **options) as bar:
             yield bar.update
 
-    def learned(self, stage: str, done: int, total: int | None) -> None:
+    def advanced(self, stage: str, done: int, total: int | None) -> None:
         if self.bar is None or self.bar.desc != stage:
             self.close()
             self.bar = tqdm(desc=stage, total=total, delay=1, leave=False)

@@ -120,7 +120,7 @@ def run_train(args: argparse.Namespace) -> None:
         _sampled(chunks(corpus_texts(args.data)), sample),
         args.vocab_size,
         special_tokens=args.special,
-        progress=reporter.learned,
+        progress=reporter.advanced,
     )
     reporter.close()
     tokenizer.save(args.out)

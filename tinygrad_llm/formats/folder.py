@@ -21,6 +21,7 @@ from tinygrad_llm.formats.quantized import BlockWeights, as_bytes, without_schem
 from tinygrad_llm.formats.sharded import INDEX, WEIGHTS, open_weights, save_weights
 from tinygrad_llm.formats.weights import load_weights, to_tensors
 from tinygrad_llm.nn import Module
+from tinygrad_llm.progress import Progress
 
 CONFIG = "config.json"
 FAMILIES = {
@@ -38,7 +39,13 @@ TOKENIZER_FILES = (
 )
 
 
-def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None = None) -> None:
+def save_model(
+    folder: str | Path,
+    model: Module,
+    *,
+    max_shard_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Write config.json and model.safetensors, each in one step, as transformers reads them.
 
     Weights in blocks of 8 or 4 bits stay so; then only load_model opens the folder.
@@ -48,7 +55,7 @@ def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None
     folder, family = Path(folder), family_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     tensors, scheme = as_bytes(to_tensors(family, model))
-    save_weights(folder, tensors, max_shard_bytes)
+    save_weights(folder, tensors, max_shard_bytes, progress=progress)
     document = {
         "architectures": [family.architectures[type(model)]],
         "model_type": family.model_type,
@@ -58,12 +65,18 @@ def save_model(folder: str | Path, model: Module, *, max_shard_bytes: int | None
     write_atomic(folder / CONFIG, json.dumps(document, indent=2) + "\n")
 
 
-def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) -> Any:
+def load_model(
+    folder: str | Path,
+    *,
+    rng: np.random.Generator | None = None,
+    progress: Progress | None = None,
+) -> Any:
     """The model in a folder that we or transformers saved, in evaluation mode, its weights float32
     or, where `tinygrad-llm quantize` wrote it, in blocks.
 
     A GPT, a Llama, an EncoderDecoder, a Bert or, where the file holds its head, a BertForMaskedLM.
-    rng: what dropout draws from if the model is trained further. InputError for a folder that is
+    rng: what dropout draws from if the model is trained further. progress is told of tensors that
+    were read. InputError for a folder that is
     missing or damaged, or holds a model that ours would compute differently.
     """
     folder = Path(folder)
@@ -72,7 +85,7 @@ def load_model(folder: str | Path, *, rng: np.random.Generator | None = None) ->
     with open_weights(folder) as weights:
         try:
             there = weights if scheme is None else BlockWeights(weights, scheme)
-            return load_weights(family, config, there, rng)
+            return load_weights(family, config, there, rng, progress=progress)
         except InputError as error:
             raise InputError(f"{weights.path} and {CONFIG} do not fit: {error}") from None
 

@@ -20,6 +20,7 @@ from tinygrad_llm.formats.gguf_tensors import Stored
 from tinygrad_llm.formats.llama import FAMILY
 from tinygrad_llm.formats.weights import load_weights
 from tinygrad_llm.models.llama import Llama, LlamaConfig
+from tinygrad_llm.progress import Progress
 from tinygrad_llm.tensor_files import Entry
 
 ENDS = {"token_embd": "embed_tokens", "output_norm": "norm", "output": "lm_head"}
@@ -47,17 +48,22 @@ REFUSED = (*SCALES, "rope.scaling.type", "attention.sliding_window", "expert_cou
 
 
 def load_llama(
-    file: GGUFFile, *, keep_blocks: bool = False, rng: np.random.Generator | None = None
+    file: GGUFFile,
+    *,
+    keep_blocks: bool = False,
+    rng: np.random.Generator | None = None,
+    progress: Progress | None = None,
 ) -> Llama:
     """The model in an open file, in evaluation mode; its weights dequantized to float32, or with
     keep_blocks those in 8 or 4 bits as they are.
 
-    InputError where the file holds another architecture, or one that Llama would compute
-    differently.
+    progress is told of tensors that were read. InputError where the file holds another
+    architecture, or one that Llama would compute differently.
     """
     try:
         config = llama_config(file)
-        return load_weights(FAMILY, config, LlamaTensors(file, config, keep_blocks), rng)
+        tensors = LlamaTensors(file, config, keep_blocks)
+        return load_weights(FAMILY, config, tensors, rng, progress=progress)
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from None
 

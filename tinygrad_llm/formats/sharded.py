@@ -10,12 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tinygrad_llm.errors import InputError
 from tinygrad_llm.files import read_json_object, write_atomic
+from tinygrad_llm.progress import Progress
 from tinygrad_llm.tensor_files import TensorFile, open_tensors, save_tensors
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -84,22 +86,28 @@ def _shard_path(folder: Path, shard: str) -> Path:
 
 
 def save_weights(
-    folder: Path, tensors: Mapping[str, np.ndarray], max_shard_bytes: int | None = None
+    folder: Path,
+    tensors: Mapping[str, np.ndarray],
+    max_shard_bytes: int | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> None:
     """Write model.safetensors, or where it would be larger than that, several files and an index.
 
+    progress is told of the arrays of each file.
     Whatever moment the process is killed at, no index points to files that belong to another.
     """
     shards = _cut(tensors, max_shard_bytes)
+    save = partial(save_tensors, metadata={"format": "pt"}, progress=progress)
     if len(shards) == 1:
-        save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
+        save(folder / WEIGHTS, tensors)
         (folder / INDEX).unlink(missing_ok=True)
         return
     (folder / INDEX).unlink(missing_ok=True)
     weight_map = {}
     for i, names in enumerate(shards, 1):
         shard = f"model-{i:05}-of-{len(shards):05}.safetensors"
-        save_tensors(folder / shard, {name: tensors[name] for name in names}, {"format": "pt"})
+        save(folder / shard, {name: tensors[name] for name in names})
         weight_map |= dict.fromkeys(names, shard)
     total = sum(array.nbytes for array in tensors.values())
     document = {"metadata": {"total_size": total}, "weight_map": weight_map}

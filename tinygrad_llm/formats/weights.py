@@ -14,6 +14,7 @@ from tinygrad_llm.errors import InputError
 from tinygrad_llm.formats.family import Family, Shape, Slot
 from tinygrad_llm.nn import Module
 from tinygrad_llm.nn.quantized import named_blocks, put_blocks
+from tinygrad_llm.progress import Progress
 
 
 class Entry(Protocol):
@@ -33,18 +34,23 @@ class Weights(Protocol):
 
 
 def load_weights(
-    family: Family, config: Any, weights: Weights, rng: np.random.Generator | None = None
+    family: Family,
+    config: Any,
+    weights: Weights,
+    rng: np.random.Generator | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> Module:
     """The model of this configuration with these weights, in evaluation mode.
 
-    rng: what dropout draws from if the model is trained further. InputError where they do not fit,
-    before any memory is taken.
+    rng: what dropout draws from if the model is trained further. progress is told of tensors that
+    were read. InputError where they do not fit, before any memory is taken.
     """
     shapes = {name: entry.shape for name, entry in weights.entries.items()}
     found = family.match(config, shapes, getattr(weights, "in_blocks", ()))
     parts = {slot.part for slot in found.values()}
     model = _unset_model(family, config, parts, rng or np.random.default_rng(0))
-    _fill(model, weights, found)
+    _fill(model, weights, found, progress)
     return model.eval()
 
 
@@ -87,11 +93,13 @@ def _unset_model(family: Family, config: Any, parts: set[str], rng: np.random.Ge
     return model
 
 
-def _fill(model: Module, weights: Weights, found: Mapping[str, Slot]) -> None:
+def _fill(
+    model: Module, weights: Weights, found: Mapping[str, Slot], progress: Progress | None
+) -> None:
     """Give the file's tensors to the model; those without a place in it must not matter."""
     parameters = dict(model.named_parameters())
     blocks: dict[str, list[np.ndarray]] = {}
-    for name, slot in found.items():
+    for done, (name, slot) in enumerate(found.items(), 1):
         array, parameter = weights.read(name), parameters.get(slot.parameter)
         if not is_blocks(array):
             array = as_float32(array, name)
@@ -105,6 +113,8 @@ def _fill(model: Module, weights: Weights, found: Mapping[str, Slot]) -> None:
             parameter.data = np.ascontiguousarray(array)
         else:
             parameter.data[slot.first : slot.first + len(array)] = array
+        if progress:
+            progress("reading", done, len(found))
     needed = Counter(slot.parameter for slot in found.values() if slot.in_model)
     for path, parts in blocks.items():
         _put_parts(model, path, parts, needed[path])

@@ -109,7 +109,7 @@ def _tokenizer(
         )
         texts = chunks(_first(corpus_texts(paths), limit))
         return BPETokenizer.train(
-            texts, vocab_size, special_tokens=[END, *special], progress=reporter.learned
+            texts, vocab_size, special_tokens=[END, *special], progress=reporter.advanced
         )
     return _stored_tokenizer(run)
 

@@ -24,6 +24,7 @@ from tinygrad_llm.inference.generation_config import (
 )
 from tinygrad_llm.inference.sentence_config import FILES as SENTENCE_FILES
 from tinygrad_llm.nn import Module
+from tinygrad_llm.recipes.reporter import Reporter
 from tinygrad_llm.text import BPETokenizer, load_tokenizer
 
 
@@ -48,24 +49,26 @@ class Imported(NamedTuple):
     notes: list[str]
 
 
-def import_model(source: str, folder: str | Path, *, keep_bits: bool = False) -> Imported:
+def import_model(
+    source: str, folder: str | Path, *, keep_bits: bool = False, reporter: Reporter | None = None
+) -> Imported:
     """Write the model, its tokenizer and its generation settings into a new folder.
 
     source: a folder, a .gguf file, a name of NAMED, or owner/model[@revision] on the hub. Weights
     are stored as float32; those in 8 or 4 bits stay so in a folder, and with keep_bits those of a
     .gguf file.
     """
-    folder = Path(folder)
+    reporter, folder = reporter or Reporter(), Path(folder)
     if (folder / CONFIG).exists():
         raise InputError(f"{folder} holds a model already; choose another folder, or remove it")
     if hub.is_name(source) and not Path(source).exists():
         path, pinned = hub.download(source)
-        model, notes = _import_folder(path, folder)
+        model, notes = _import_folder(path, folder, reporter)
         return Imported(model, [*notes, f"to have the same files again, name {pinned}"])
     path = find_weights(source)
     if path.is_dir():
-        return _import_folder(path, folder)
-    return _import_gguf(path, folder, keep_bits)
+        return _import_folder(path, folder, reporter)
+    return _import_gguf(path, folder, keep_bits, reporter)
 
 
 def find_weights(source: str) -> Path:
@@ -95,9 +98,9 @@ def find_weights(source: str) -> Path:
     return path
 
 
-def _import_folder(source: Path, folder: Path) -> Imported:
-    model = load_model(source)
-    save_model(folder, model)
+def _import_folder(source: Path, folder: Path, reporter: Reporter) -> Imported:
+    model = load_model(source, progress=reporter.advanced)
+    save_model(folder, model, progress=reporter.advanced)
     return Imported(model, copy_beside(source, folder))
 
 
@@ -119,10 +122,11 @@ def copy_beside(source: Path, folder: Path) -> list[str]:
     return notes
 
 
-def _import_gguf(source: Path, folder: Path, keep_bits: bool) -> Imported:
+def _import_gguf(source: Path, folder: Path, keep_bits: bool, reporter: Reporter) -> Imported:
     with open_gguf(source) as file:
-        model, notes = load_llama(file, keep_blocks=keep_bits), []
-        save_model(folder, model)
+        model = load_llama(file, keep_blocks=keep_bits, progress=reporter.advanced)
+        save_model(folder, model, progress=reporter.advanced)
+        notes = []
         try:
             BPETokenizer(tokenizer_contents(file.metadata)).save(folder)
         except InputError as error:

@@ -15,6 +15,7 @@ from tinygrad_llm.models.bert import Bert, BertForMaskedLM
 from tinygrad_llm.models.encoder_decoder import EncoderDecoder
 from tinygrad_llm.models.gpt import GPT
 from tinygrad_llm.models.llama import Llama
+from tinygrad_llm.progress import Progress
 from tinygrad_llm.recipes.import_ import find_weights, greedy
 from tinygrad_llm.text import BPETokenizer, Tokenizer, load_tokenizer
 
@@ -37,9 +38,9 @@ def open_decoder(source: str) -> Opened:
         return Opened(load_llama(file), tokenizer, greedy(file))
 
 
-def load_decoder(folder: str | Path) -> GPT | Llama:
+def load_decoder(folder: str | Path, *, progress: Progress | None = None) -> GPT | Llama:
     """The model that a folder holds; InputError for one that does not predict the next token."""
-    model = load_model(folder)
+    model = load_model(folder, progress=progress)
     if not isinstance(model, (GPT, Llama)):
         raise InputError(
             f"{folder} holds a {type(model).__name__}, which does not predict the next token; "

@@ -39,17 +39,17 @@ def quantize_folder(
 
     InputError for a model that is quantized already, or whose rows 32 does not divide.
     """
-    source, folder = Path(source), Path(folder)
+    reporter, source, folder = reporter or Reporter(), Path(source), Path(folder)
     if bits not in KINDS:
         raise InputError(f"bits is {bits}; there are {' and '.join(map(str, KINDS))}")
     if (folder / CONFIG).exists():
         raise InputError(f"{folder} holds a model already; choose another folder, or remove it")
-    model = load_decoder(source)
+    model = load_decoder(source, progress=reporter.advanced)
     if next(named_blocks(model), None) is not None:
         raise InputError(f"{source} is quantized already; quantize the model that it came from")
     before = memory_of(model)
     quantize(model, KINDS[bits])
-    save_model(folder, model)
+    save_model(folder, model, progress=reporter.advanced)
     notes = copy_beside(source, folder)
     after = memory_of(model)
     del model

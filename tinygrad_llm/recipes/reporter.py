@@ -25,8 +25,8 @@ class Reporter:
         """
         return nullcontext(lambda done: None)
 
-    def learned(self, stage: str, done: int, total: int | None) -> None:
-        """A tokenizer learns: `done` of `total` (None: unknown) of a stage."""
+    def advanced(self, stage: str, done: int, total: int | None) -> None:
+        """A stage of other work: `done` of `total` (None: unknown) is done."""
 
     def started(self, done: int, steps: int) -> None:
         """Training starts after `done` of `steps` steps."""

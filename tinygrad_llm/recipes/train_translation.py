@@ -172,7 +172,7 @@ def _tokenizer(
     else:
         size = settings.model.vocab_size
         reporter.note(f"training a byte-pair vocabulary of {size:,} tokens for both languages")
-        tokenizer = train_tokenizer(training, size, progress=reporter.learned)
+        tokenizer = train_tokenizer(training, size, progress=reporter.advanced)
     tokenizer.save(stored)
     return tokenizer
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TextIO
 
 from tinygrad_llm.errors import InputError
+from tinygrad_llm.progress import Progress
 from tinygrad_llm.text import gpt2_files, tiktoken_files, tokenizer_json
-from tinygrad_llm.text.bpe_training import Pair, Progress
+from tinygrad_llm.text.bpe_training import Pair
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER
 from tinygrad_llm.text.compiled import Encoder, count_pieces, learn_merges, worthwhile
 from tinygrad_llm.text.contents import Contents, number_special

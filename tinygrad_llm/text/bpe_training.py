@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
+from tinygrad_llm.progress import Progress
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER, spell
 from tinygrad_llm.text.patterns import splitter
 from tinygrad_llm.text.streams import well_formed
 
 Pair = tuple[int, int]
-Progress = Callable[[str, int, int | None], object]
 MOST_BYTES = 1 << 23  # of different pieces: a million words
 BYTE_ID = {byte: i for i, byte in enumerate(BYTE_ORDER)}
 

@@ -14,8 +14,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from tinygrad_llm import twins
+from tinygrad_llm.progress import Progress
 from tinygrad_llm.text import bpe_training as readable
-from tinygrad_llm.text.bpe_training import BYTE_ID, Pair, Progress
+from tinygrad_llm.text.bpe_training import BYTE_ID, Pair
 from tinygrad_llm.text.byte_alphabet import BYTE_ORDER, spell
 from tinygrad_llm.text.contents import Contents
 from tinygrad_llm.text.patterns import PATTERNS, splitter
