@@ -13,9 +13,8 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from tinygrad_llm import no_grad
+from tinygrad_llm import Llama, LlamaConfig, no_grad
 from tinygrad_llm.finetuning.instructions import Encoded, pad
-from tinygrad_llm.models.llama import Llama, LlamaConfig
 from tinygrad_llm.training.loop import fit
 from tinygrad_llm.training.objectives import IGNORE, next_token
 
@@ -23,7 +22,6 @@ PEOPLE, THINGS = "mary john sandra daniel".split(), "ball book apple".split()
 PLACES = "kitchen garden office hallway bedroom bathroom".split()
 WORDS = [*PEOPLE, *THINGS, *PLACES, *"went to the took locate .".split()]
 ASK, LEAST, SENTENCES = WORDS.index("locate"), len(PEOPLE), 8
-SIZES = len(WORDS), 64, 128, 4, 4, 4, 80  # V, width, of its feed-forward, layers, heads, context
 
 
 def story(sentences, rng):
@@ -44,8 +42,7 @@ def batches(questions, rng, size=64, least=SENTENCES, grows=1):
     """Stories with so many questions each, of which the answers alone are targets.
 
     least: sentences of the first ones; each `grows` batches they may be one longer. Who begins
-    with whole ones names the last place, and learns no more in 2,000 steps: Elman 1993. Who learns
-    at 3e-3 finds the places of all who took something, and not which of them took what.
+    with whole ones names the last place, and learns no more in 2,000 steps: Elman 1993.
     """
     for step in itertools.count():
         rows = []
@@ -74,9 +71,13 @@ def main(seeds=(1,), steps=3000, tested=2000, mark=0.8):
     good = True
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
-        model = Llama(LlamaConfig(*SIZES, initializer_range=0.1), rng=rng)
+        # Vocabulary, width, that of the feed-forward network, layers, heads twice, context.
+        model = Llama(LlamaConfig(len(WORDS), 64, 128, 4, 4, 4, 80, initializer_range=0.1), rng=rng)
+        # Words as loud as what layers add to them. Else the model finds who took something, and
+        # not who took what: right in 76%, however long it learns.
+        model.embed_tokens.weight.data *= 10
         stream = batches(7, rng, least=LEAST, grows=max(1, steps // 40))
-        fit(model, next_token, stream, steps=steps, lr=1e-3, rng=rng, progress=tqdm)
+        fit(model, next_token, stream, steps=steps, lr=3e-3, rng=rng, progress=tqdm)
         for facts, (ours, last) in enumerate(scores(model, rng, tested), 1):
             print(f"seed {seed}, facts {facts}: {ours:.1%}, mark {mark:.0%}; last place {last:.1%}")
             good = good and ours >= mark
