@@ -1,6 +1,7 @@
 """Question answering (PROOFS row 17): a small Llama reads stories like those of bAbI (Weston et al.
 2015) and learns to answer, the loss on the answers alone: "locate mary" takes one fact, "locate
-ball" two, who took it and where she went. Between them the others walk and take things.
+ball" two, who took it and where she went. Between them the others walk and take things, one at
+most each.
 
 Unseen: training sees some 10^5 of more than 10^10 stories, and the tested ones are drawn anew.
 Beside it stands the last place that the story names; a guess is right once in 6 times.
@@ -18,19 +19,23 @@ from tinygrad_llm.finetuning.instructions import Encoded, pad
 from tinygrad_llm.training.loop import fit
 from tinygrad_llm.training.objectives import IGNORE, next_token
 
-PEOPLE, THINGS = "mary john sandra daniel".split(), "ball book apple".split()
+PEOPLE, THINGS = "mary john sandra daniel".split(), "ball book apple coat".split()
 PLACES = "kitchen garden office hallway bedroom bathroom".split()
 WORDS = [*PEOPLE, *THINGS, *PLACES, *"went to the took locate .".split()]
-ASK, LEAST, SENTENCES = WORDS.index("locate"), len(PEOPLE), 8
+ASK, LEAST, SENTENCES = WORDS.index("locate"), len(PEOPLE), 10
 
 
 def story(sentences, rng):
-    """Sentences, and who and what is where in the end. First all go somewhere."""
+    """Sentences, and who and what is where in the end. First all go somewhere.
+
+    Nobody takes two things: where one of four does, the places of those who took something are soon
+    found, and for 4,000 steps not which of them it was (right in 76%).
+    """
     place, holder, text, first = {}, {}, [], rng.permutation(PEOPLE).tolist()
     while len(text) < sentences:
         who = first.pop() if first else PEOPLE[rng.integers(LEAST)]
-        thing, where = THINGS[rng.integers(len(THINGS))], PLACES[rng.integers(len(PLACES))]
-        if who in place and thing not in holder and rng.random() < 0.5:
+        thing, where = THINGS[rng.integers(4)], PLACES[rng.integers(6)]
+        if who in place and not {who, thing} & {*holder, *holder.values()} and rng.random() < 0.8:
             holder[thing], said = who, f"took the {thing}"
         else:
             place[who], said = where, f"went to the {where}"
@@ -72,11 +77,11 @@ def main(seeds=(1,), steps=3000, tested=2000, mark=0.8):
     for seed in map(int, seeds):
         rng = np.random.default_rng(seed)
         # Vocabulary, width, that of the feed-forward network, layers, heads twice, context.
-        model = Llama(LlamaConfig(len(WORDS), 64, 128, 4, 4, 4, 80, initializer_range=0.1), rng=rng)
+        model = Llama(LlamaConfig(len(WORDS), 64, 128, 4, 8, 8, 96, initializer_range=0.1), rng=rng)
         # Words as loud as what layers add to them. Else the model finds who took something, and
         # not who took what: right in 76%, however long it learns.
         model.embed_tokens.weight.data *= 10
-        stream = batches(7, rng, least=LEAST, grows=max(1, steps // 40))
+        stream = batches(8, rng, least=LEAST, grows=max(1, steps // 60))
         fit(model, next_token, stream, steps=steps, lr=3e-3, rng=rng, progress=tqdm)
         for facts, (ours, last) in enumerate(scores(model, rng, tested), 1):
             print(f"seed {seed}, facts {facts}: {ours:.1%}, mark {mark:.0%}; last place {last:.1%}")
