@@ -40,7 +40,7 @@ def answer(
     config = GenerationConfig(temperature=0.0, max_new_tokens=answer_tokens, eos_token_id=end)
     prompts = [encode_prompt(tokenizer, template, record) for record in records]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    room = model.config.n_positions - answer_tokens
+    room = max(0, model.config.n_positions - answer_tokens)
     if long := sum(len(prompt) > room for prompt in prompts):
         reporter.note(
             f"{long:,} of {len(prompts):,} instructions have more than {room:,} tokens, which is "
